@@ -1,0 +1,327 @@
+"""The sections of a recipe: the single truth for its schema, reference, canonical form and keys.
+
+The docstring under each field is its documentation. A trailing underscore (``from_``) is not part
+of the key. Short forms are written out before these classes are built, see
+`onnxbuild.recipe.canonical`. Paths and callables are relative to the recipe's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from onnxbuild.recipe.rule import Rule
+from onnxbuild.recipe.stage import Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the JSON Schema says of a value beside its type."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+
+
+Entry: TypeAlias = Annotated[str, "entry"]
+"""A callable: ``path/file.py:name`` or ``package.module:name``."""
+
+Path: TypeAlias = Annotated[str, "path"]
+"""A file or folder, relative to the recipe's folder."""
+
+DataName: TypeAlias = Annotated[str, "data"]
+"""The name of an entry of ``data:``."""
+
+StageName: TypeAlias = Annotated[str, "stage"]
+"""The name of a stage, or ``export``."""
+
+DType: TypeAlias = Literal[
+    "float32", "float64", "float16", "bfloat16",
+    "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool",
+]  # fmt: skip
+
+AtLeastOne: TypeAlias = Annotated[int, Limits(minimum=1)]
+Share: TypeAlias = Annotated[float, Limits(minimum=-1, maximum=1)]
+NotNegative: TypeAlias = Annotated[float, Limits(minimum=0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Where the model's weights come from."""
+
+    path: Path
+    """A ``.safetensors`` file, or a ``.pt``/``.pth``/``.bin`` file, which is read with ``weights_only``."""
+
+    key: str | None = None
+    """Where in a nested checkpoint the state dict is, with dots: ``state.model``."""
+
+    strip_prefix: str | None = None
+    """Taken off the start of each name that has it: ``module.``."""
+
+    strict: bool = True
+    """Missing and unexpected tensors are errors. Wrong shapes always are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model: exactly one of ``entry``, ``onnx``, ``program``, ``huggingface``."""
+
+    entry: Entry | None = None
+    """A callable that returns an ``nn.Module``, or an ``nn.Module`` class."""
+
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``entry``."""
+
+    weights: Weights | None = None
+    """Weights to load into the module. A bare path is short for ``{path: …}``."""
+
+    onnx: Path | None = None
+    """Start from an ONNX file instead."""
+
+    program: Path | None = None
+    """Start from a program that ``torch.export.save`` wrote (``.pt2``)."""
+
+    huggingface: Path | None = None
+    """Start from a folder that ``transformers`` saved (extra ``huggingface``)."""
+
+    wrap: Entry | None = None
+    """An ``nn.Module`` class around the model, for processing before or after it; in the reference too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input of the model. Without a source of values, normal noise (integers: zeros and ones)."""
+
+    shape: tuple[Annotated[int, Limits(minimum=0)] | str, ...]
+    """The example that the export traces. A name is a dynamic dimension, as if said in ``dynamic_axes``."""
+
+    dtype: DType = "float32"
+    """The type of its elements."""
+
+    range: tuple[float, float] | None = None
+    """Values are drawn evenly from ``[low, high)``."""
+
+    fill: bool | int | float | None = None
+    """All values are this."""
+
+    values: Entry | None = None
+    """``function(shape, generator)`` gives the values; ``generator`` is a seeded ``numpy.random.Generator``."""
+
+    data: DataName | None = None
+    """The values are the rows of this data entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dim:
+    """Bounds of a dynamic dimension. Verification visits them."""
+
+    min: Annotated[int, Limits(minimum=0)] | None = None
+    """The least size; 1 if left out."""
+
+    max: AtLeastOne | None = None
+    """The largest size; 2n + 1 for an example of n if left out."""
+
+    example: AtLeastOne | None = None
+    """The size that stands for a name in a shape; else 2 or ``min``."""
+
+    verify: tuple[AtLeastOne, ...] = ()
+    """Sizes to visit besides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """How the PyTorch model becomes an ONNX graph; see ``torch.onnx.export``."""
+
+    opset: Annotated[int, Limits(minimum=7, maximum=25)] = 18
+    """The version of the ONNX operator set. The file has this one, or the build fails."""
+
+    exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
+    """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 24), or ``auto``: what honours the opset, dynamo
+    first, and the other where the first fails or fixes a dynamic dimension."""
+
+    constant_folding: bool = True
+    """Compute at build time what depends on constants alone."""
+
+    export_params: bool = True
+    """Keep the weights in the file. False publishes the graph without them."""
+
+    keep_initializers_as_inputs: bool = False
+    """Make the weights inputs of the graph too, as IR version 3 needed. TorchScript only."""
+
+    custom_opsets: Mapping[str, int] = field(default_factory=dict)
+    """Versions of operator sets of other domains. TorchScript only."""
+
+    strict: bool = False
+    """Trace with TorchDynamo's strict mode, which follows Python more closely. Dynamo only."""
+
+    ir_version: Annotated[int, Limits(minimum=3)] | None = None
+    """The version of the file format; the exporter's own if left out."""
+
+    external_data: Literal["auto", "always", "never"] = "auto"
+    """Write the weights of published models beside the graph: only where one file cannot hold them, always,
+    or never (then a model of 2 GB and more is an error)."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Written into the model's ``metadata_props``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEntry:
+    """Data of the user's: ``entry`` or ``path``. Each item is a dict of arrays: inputs, and labels besides."""
+
+    entry: Entry | None = None
+    """A callable that yields dicts of arrays, by the names of the model's inputs; other keys are labels."""
+
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``entry``."""
+
+    path: Path | None = None
+    """An ``.npz`` file, or a folder: of ``.npz`` files, an item each, or of ``.npy`` files, an array of
+    items each, named after the input."""
+
+    samples: AtLeastOne | None = None
+    """Take this many items at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageUse:
+    """One entry under ``stages:``, its options read."""
+
+    from_: StageName
+    """What it starts from: another stage, or ``export``."""
+
+    use: str
+    """Which stage it is, or the callable of a stage of the user's own."""
+
+    stage: Stage
+    """Its options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far an output may be from PyTorch's. All that is given must hold."""
+
+    rtol: NotNegative | None = None
+    """With ``atol``, as in ``numpy.allclose``."""
+
+    atol: NotNegative | None = None
+    """With ``rtol``, as in ``numpy.allclose``."""
+
+    scaled: NotNegative | None = None
+    """The largest error over the largest value of the reference."""
+
+    cosine: Share | None = None
+    """Cosine of the angle between output and reference, over all samples of a shape: at least this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify(Tolerance):
+    """What a published variant must meet. What is given replaces the defaults of its precision."""
+
+    outputs: Mapping[str, Tolerance] = field(default_factory=dict)
+    """Tolerances of single outputs."""
+
+    metric: Entry | None = None
+    """``metric(pairs) -> float`` or ``{name: float}``; ``pairs`` yields (outputs, batch) over ``data``."""
+
+    data: DataName | None = None
+    """What the metric is measured on."""
+
+    goal: Literal["max", "min"] = "max"
+    """Whether a higher or a lower metric is better."""
+
+    max_drop: NotNegative | None = None
+    """By how much the metric may be worse than PyTorch's, absolutely."""
+
+    at_least: float | None = None
+    """The metric must reach this (with ``goal: min``, stay at or below it)."""
+
+    max_size_ratio: NotNegative | None = None
+    """Bytes of the model over bytes of the exported one, at most."""
+
+    min_speedup: NotNegative | None = None
+    """Latency of the exported model over that of this one, at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where and how a build runs. Changes no result and is in no key."""
+
+    store: Path | None = None
+    """Folder of the store; ``.onnxbuild`` in the project root if left out. ``$ONNXBUILD_STORE`` beats both."""
+
+    artifacts: Path = "artifacts"
+    """Folder of the published models, relative to the project root."""
+
+    executor: str = "process"
+    """Where steps run: ``process`` (workers forked from a warm server) or ``inline``."""
+
+    jobs: AtLeastOne | None = None
+    """Steps that run at once; the number of cores if left out."""
+
+    keep_going: bool = False
+    """After a failure, still run what does not depend on it."""
+
+    timeout: NotNegative | None = None
+    """Seconds that a step may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A whole recipe in canonical form."""
+
+    name: Annotated[str, Limits(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Names the folder of the published models. The recipe file's name if left out."""
+
+    model: Model
+    """The model."""
+
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    """The inputs by name, in ``forward()`` order. Required unless the model is an ONNX file or a program."""
+
+    description: str = ""
+    """For people; written into the model's doc string and the report."""
+
+    outputs: tuple[str, ...] | None = None
+    """Names of the outputs, in the order in which they are flattened."""
+
+    dynamic_axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By input or output: axis -> name of its dimension."""
+
+    dims: Mapping[str, Dim] = field(default_factory=dict)
+    """Bounds of the dynamic dimensions."""
+
+    export: Export = field(default_factory=Export)
+    """How it is exported."""
+
+    replace: Mapping[str, Rule] = field(default_factory=dict)
+    """Replacement rules, in order."""
+
+    data: Mapping[str, DataEntry] = field(default_factory=dict)
+    """Calibration and evaluation data."""
+
+    stages: Mapping[str, StageUse] = field(default_factory=dict)
+    """Lightweighting stages."""
+
+    verify: Mapping[str, Verify] = field(default_factory=dict)
+    """Gates by variant, or ``default``."""
+
+    publish: tuple[StageName, ...] = ()
+    """Which variants are published: stages, or ``export``. What no stage starts from if left out."""
+
+    pass_env: tuple[str, ...] = ()
+    """Environment variables that the user's code may see. No other reaches a step."""
+
+    roots: Mapping[str, str] = field(default_factory=dict)
+    """Named folders outside the project, whose files are recorded relative to them."""
+
+    settings: Settings = field(default_factory=Settings)
+    """Where and how the build runs."""
+
+    folder: str = ""
+    """The recipe's folder, relative to the project root. Not a key of the file."""
+
+    def verify_of(self, variant: str) -> Verify:
+        """Give the gates of a variant: its own, else ``default``."""
+        return self.verify.get(variant) or self.verify.get("default") or Verify()
