@@ -111,6 +111,21 @@ class ContentStore(Protocol):
         ...
 
 
+class Claim(Protocol):
+    """The right to run one action key, or the word of who has it."""
+
+    holder: str
+    """Empty when the claim is ours, else who holds it: ``process 123 on host``."""
+
+    def wait(self) -> None:
+        """Block until the holder has released it, or died. The claim is not ours then: claim anew."""
+        ...
+
+    def release(self) -> None:
+        """Give it back. Without effect when it is not ours."""
+        ...
+
+
 class ActionCache(Protocol):
     """Action key -> traces."""
 
@@ -122,8 +137,8 @@ class ActionCache(Protocol):
         """Keep a trace, after its content. One transaction."""
         ...
 
-    def claim(self, key: str) -> AbstractContextManager[str | None]:
-        """Try to be the one that runs `key`: yields None when we are, else who is, without waiting."""
+    def claim(self, key: str) -> Claim:
+        """Try to be the one that runs `key`, without waiting."""
         ...
 
 

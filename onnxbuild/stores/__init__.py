@@ -1,0 +1,1 @@
+"""Where content and traces are kept."""
