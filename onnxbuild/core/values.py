@@ -47,7 +47,7 @@ def build(cls: type[T], data: Mapping[str, Any]) -> T:
     if unknown:
         msg = f"{cls.__name__} has no {', '.join(unknown)}"
         raise TypeError(msg)
-    types_ = hints(cls)
+    types_ = hints(cls)  # type: ignore[arg-type]
     return cls(**{names[key]: convert(types_[key], value) for key, value in data.items()})
 
 

@@ -1,0 +1,1 @@
+"""Deciding what runs, and driving it."""

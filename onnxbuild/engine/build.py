@@ -1,0 +1,403 @@
+"""Driving one build: asks the scheduler what is next, the cache what is known, workers for the rest."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Literal, Protocol, TypeAlias
+
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.events import (
+    Listener,
+    Planned,
+    Said,
+    StepCached,
+    StepFailed,
+    StepRan,
+    StepStarted,
+    StepWaits,
+)
+from onnxbuild.core.facts import first_broken, is_settled
+from onnxbuild.core.ports import ActionCache, Claim, ContentStore, Executor, Failure, Job, Outcome
+from onnxbuild.core.step import Output, Step
+from onnxbuild.core.trace import Trace
+from onnxbuild.core.values import plain
+from onnxbuild.engine.growth import read_growth
+from onnxbuild.engine.keys import find_ingredients, make_key
+from onnxbuild.engine.scheduler import (
+    Failed,
+    Found,
+    Grew,
+    Instruction,
+    LookUp,
+    Lost,
+    Missing,
+    Scheduler,
+)
+from onnxbuild.errors import StoreError
+
+Status: TypeAlias = Literal["ran", "cached", "failed", "skipped"]
+Signature: TypeAlias = tuple[int, int, int, int]
+
+ATTEMPTS = 3
+"""Times that a step is started when its worker is lost, or files change under it."""
+
+
+class Store(ContentStore, ActionCache, Protocol):
+    """Content, traces and what is remembered of files."""
+
+    root: str
+    quarantined: list[str]
+
+    def known_files(self) -> dict[str, tuple[Signature, str]]:
+        """Give the remembered digests of files, by absolute path."""
+        ...
+
+    def remember_files(self, known: Mapping[str, tuple[Signature, str]]) -> None:
+        """Remember digests of files."""
+        ...
+
+
+class Witness(Protocol):
+    """Sees which files are opened below the project root, whoever opens them."""
+
+    def started(self, job: str) -> None:
+        """Note that a job begins."""
+        ...
+
+    def finished(self, job: str, explained: Iterable[str]) -> Sequence[str] | None:
+        """Give the paths that nothing explains, charged to this job; None when events were lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a build takes place."""
+
+    root: str
+    """The project root, absolute."""
+
+    roots: Mapping[str, str] = field(default_factory=dict)
+    """Named folders outside of it."""
+
+    ignored: tuple[str, ...] = ()
+    """Absolute folders that count for nothing: the store, the published models."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """The environment of the caller, from which steps get the variables that they declare."""
+
+
+@dataclass(slots=True)
+class Record:
+    """How a step of this build ended."""
+
+    step: Step
+    status: Status = "skipped"
+    key: str = ""
+    reason: str = ""
+    trace: Trace | None = None
+    failure: Failure | None = None
+    log: str = ""
+
+
+class Build:
+    """One build over one store."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        *,
+        store: Store,
+        executor: Executor,
+        outcomes: SimpleQueue[tuple[str, Outcome]],
+        site: Site,
+        jobs: int,
+        keep_going: bool = False,
+        timeout: float | None = None,
+        rerun: Callable[[Step], bool] = lambda _: False,
+        why: Callable[[Step, Mapping[str, Any], Sequence[Trace]], str] = lambda *_: "",
+        listen: Listener = lambda _: None,
+        witness: Witness | None = None,
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self.records: list[Record] = []
+        self.scheduler = Scheduler(steps, jobs=jobs, keep_going=keep_going)
+        self._store = store
+        self._executor = executor
+        self._queue: SimpleQueue[tuple[str, Outcome | None]] = outcomes  # type: ignore[assignment]
+        self._site = site
+        self._timeout = timeout
+        self._rerun = rerun
+        self._why = why
+        self._listen = listen
+        self._witness = witness
+        self._known = store.known_files()
+        self._remembered = dict(self._known)
+        self._jobs: dict[str, tuple[int, Job, Claim]] = {}
+        self._waiting: dict[str, int] = {}
+        self._attempts: dict[int, int] = {}
+        self._started = False
+
+    def run(self) -> None:
+        """Bring every step up to date, or find out why not. `records` then says how each ended."""
+        self._listen(Planned(len(self.scheduler.nodes)))
+        instructions = self.scheduler.start() if not self._started else []
+        self._started = True
+        self._drive(instructions)
+
+    def results(self, output: Output) -> Artifact | None:
+        """Give the result that an output has now; None when its step did not end well."""
+        node = self.scheduler.nodes[self.scheduler.number[id(output.step)]]
+        return node.results[output.name] if node.state == "done" and node.results else None
+
+    def ensure(self, outputs: Iterable[Output]) -> None:
+        """See that the content of outputs is whole in the store, running their steps again if it is not."""
+        wanted = list(outputs)
+        for _ in range(ATTEMPTS):
+            lost = [output for output in wanted if self._is_lost(output)]
+            if not lost:
+                return
+            places = [(self.scheduler.number[id(output.step)], output.name) for output in lost]
+            self._say_lost([self.scheduler.producer(place)[0] for place in places])
+            self._drive(self.scheduler.handle(Lost(None, places)))
+        raise StoreError(
+            "what was written to the store is damaged again and again",
+            where=self._store.root,
+            hint="check the disk; set settings.store to a folder on another one",
+        )
+
+    def close(self) -> None:
+        """Remember what was digested."""
+        fresh = {
+            path: entry for path, entry in self._known.items() if self._remembered.get(path) != entry
+        }
+        self._store.remember_files(fresh)
+        self._remembered.update(fresh)
+
+    def trace_of(self, output: Output) -> Trace | None:
+        """Give the trace of the step that really made an output."""
+        number = self.scheduler.number[id(output.step)]
+        return self._record(self.scheduler.producer((number, output.name))[0]).trace
+
+    def _is_lost(self, output: Output) -> bool:
+        artifact = self.results(output)
+        return artifact is not None and bool(self._store.damaged(artifact))
+
+    def _record(self, number: int) -> Record:
+        while len(self.records) <= number:
+            self.records.append(Record(self.scheduler.nodes[len(self.records)].step))
+        return self.records[number]
+
+    def _drive(self, instructions: list[Instruction]) -> None:
+        pending = list(reversed(instructions))
+        while pending or self._jobs or self._waiting:
+            if pending:
+                instruction = pending.pop()
+                if isinstance(instruction, LookUp):
+                    events = self._look_up(instruction.node, instruction.inputs)
+                else:
+                    events = self._start(instruction.node, instruction.inputs)
+            else:
+                events = self._receive()
+            for event in events:
+                pending.extend(reversed(self.scheduler.handle(event)))
+        for number in range(len(self.scheduler.nodes)):
+            self._record(number)
+
+    def _look_up(self, number: int, inputs: Mapping[str, Artifact]) -> list[Any]:
+        record = self._record(number)
+        ingredients = find_ingredients(record.step, inputs)
+        record.key = make_key(ingredients)
+        traces = self._store.traces(record.key)
+        if not self._rerun(record.step):
+            for trace in traces:
+                if self._holds(trace):
+                    return [self._take(number, trace, "cached")]
+        elif record.status == "ran":
+            return [self._take(number, record.trace, "ran")] if record.trace else [Missing(number)]
+        record.reason = (
+            "asked to run again" if self._rerun(record.step)
+            else self._why(record.step, ingredients, traces)
+        )  # fmt: skip
+        return [Missing(number)]
+
+    def _holds(self, trace: Trace) -> bool:
+        broken = first_broken(
+            trace.observations, self._site.root, dict(self._site.roots), self._known, self._site.ignored
+        )
+        return broken is None
+
+    def _take(self, number: int, trace: Trace, status: Status) -> Found | Grew:
+        record = self._record(number)
+        record.trace = trace
+        if not (status == "cached" and record.status == "ran"):
+            record.status = status
+        if status == "cached":
+            self._listen(StepCached(record.step))
+        if trace.grown is not None:
+            steps, outputs = read_growth(trace.grown)
+            return Grew(number, steps, outputs)
+        return Found(number, trace.results)
+
+    def _start(self, number: int, inputs: Mapping[str, Artifact]) -> list[Any]:
+        node = self.scheduler.nodes[number]
+        record = self._record(number)
+        lost = [name for name, artifact in inputs.items() if self._store.damaged(artifact)]
+        if lost:
+            places = [node.needs[name] for name in lost]
+            self._say_lost([self.scheduler.producer(place)[0] for place in places])
+            return [Lost(number, places)]
+        ingredients = find_ingredients(record.step, inputs)
+        record.key = make_key(ingredients)
+        claim = self._store.claim(record.key)
+        if claim.holder:
+            self._listen(StepWaits(record.step, claim.holder))
+            self._wait(number, claim)
+            return []
+        if not node.forced and not self._rerun(record.step):
+            # Another build may have finished it between our look-up and our claim.
+            for trace in self._store.traces(record.key):
+                if self._holds(trace):
+                    claim.release()
+                    return [self._take(number, trace, "cached")]
+        self._submit(number, inputs, claim)
+        return []
+
+    def _wait(self, number: int, claim: Claim) -> None:
+        token = f"wait-{secrets.token_hex(4)}"
+        self._waiting[token] = number
+
+        def watch() -> None:
+            claim.wait()
+            self._queue.put((token, None))
+
+        Thread(target=watch, daemon=True).start()
+
+    def _submit(self, number: int, inputs: Mapping[str, Artifact], claim: Claim) -> None:
+        step = self._record(number).step
+        job = Job(
+            id=f"{self.id}-{number}-{secrets.token_hex(4)}",
+            run=step.run,
+            options=plain(step.options),
+            inputs=inputs,
+            outputs=step.outputs,
+            label=step.label,
+            store=self._store.root,
+            root=self._site.root,
+            folder=step.folder,
+            roots=self._site.roots,
+            ignored=self._site.ignored,
+            environment={
+                name: self._site.variables[name]
+                for name in step.variables
+                if name in self._site.variables
+            },
+            threads=step.threads,
+            timeout=step.resources.timeout or self._timeout,
+            isolate=step.resources.isolate,
+        )
+        self._jobs[job.id] = (number, job, claim)
+        if self._witness is not None:
+            self._witness.started(job.id)
+        self._listen(StepStarted(step, self._record(number).reason))
+        self._executor.submit(job)
+
+    def _receive(self) -> list[Any]:
+        name, outcome = self._queue.get()
+        if name in self._waiting:
+            number = self._waiting.pop(name)
+            node = self.scheduler.nodes[number]
+            return self._start(number, {key: self._input(place) for key, place in node.needs.items()})
+        if outcome is None or name not in self._jobs:
+            return []
+        number, job, claim = self._jobs.pop(name)
+        try:
+            return self._conclude(number, job, outcome, claim)
+        finally:
+            claim.release()
+
+    def _input(self, place: tuple[int, str]) -> Artifact:
+        results = self.scheduler.nodes[place[0]].results
+        assert results is not None  # noqa: S101 - a node that was told to run has all its inputs
+        return results[place[1]]
+
+    def _conclude(self, number: int, job: Job, outcome: Outcome, claim: Claim) -> list[Any]:
+        record = self._record(number)
+        explained = [fact[1] for fact in outcome.observations]
+        unexplained = self._witness.finished(job.id, explained) if self._witness else ()
+        record.log = outcome.log
+        if outcome.status in {"lost", "changed"}:
+            self._attempts[number] = self._attempts.get(number, 0) + 1
+            if self._attempts[number] < ATTEMPTS:
+                claim.release()
+                return self._start(number, job.inputs)
+        if outcome.status not in {"ok", "steps"}:
+            return [self._fail(number, outcome)]
+        for path, seen in outcome.signatures.items():
+            digest = _digest_of(outcome, path, self._site)
+            if digest and is_settled(seen):
+                self._known[path] = (seen, digest)
+        trace = Trace(
+            key=record.key,
+            ingredients=find_ingredients(record.step, job.inputs),
+            observations=_merge(outcome.observations, unexplained or (), self._site, self._known),
+            results=outcome.results,
+            grown=outcome.grown,
+            log=outcome.log,
+            seconds=outcome.seconds,
+            memory=outcome.memory,
+            made=time.time(),
+            build=self.id,
+            notes=outcome.notes,
+        )
+        if unexplained is None:
+            self._listen(Said(f"{record.step.label}: too many files were opened to watch; its result is not kept"))
+        else:
+            self._store.record(trace)
+        self._listen(StepRan(record.step, outcome.seconds))
+        return [self._take(number, trace, "ran")]
+
+    def _fail(self, number: int, outcome: Outcome) -> Failed:
+        record = self._record(number)
+        record.status = "failed"
+        record.failure = outcome.failure or Failure(what=f"the step ended as {outcome.status!r}")
+        self._listen(StepFailed(record.step, record.failure))
+        return Failed(number)
+
+    def _say_lost(self, numbers: Iterable[int]) -> None:
+        for number in dict.fromkeys(numbers):
+            record = self._record(number)
+            what = "is damaged" if self._store.quarantined else "is missing"
+            record.reason = f"its result {what} in the store"
+            self._listen(Said(f"{record.step.label}: {record.reason}; it is built again"))
+
+
+def _digest_of(outcome: Outcome, path: str, site: Site) -> str:
+    from onnxbuild.core.facts import name_path
+
+    name = name_path(path, site.root, dict(site.roots))
+    return next(
+        (value for kind, named, value in outcome.observations if kind == "file" and named == name), ""
+    )
+
+
+def _merge(
+    observations: Sequence[tuple[str, str, str]],
+    paths: Iterable[str],
+    site: Site,
+    known: dict[str, tuple[Signature, str]],
+) -> tuple[tuple[str, str, str], ...]:
+    """Add files that were seen to be opened, but not by whom, as they are now."""
+    from onnxbuild.core.facts import name_path, now
+
+    roots = dict(site.roots)
+    merged = set(observations)
+    for path in paths:
+        name = name_path(path, site.root, roots)
+        kind, value = now("file", name, site.root, roots, known, site.ignored)
+        merged.add((kind, name, value))
+    return tuple(sorted(merged))

@@ -1,0 +1,77 @@
+"""The code behind a step: the source of its run module with all that it imports from onnxbuild."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from functools import cache
+
+from onnxbuild.core.digest import digest_bytes, digest_value
+
+PACKAGE = "onnxbuild"
+FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@cache
+def digest_code(module: str) -> str:
+    """Digest the source of a module of onnxbuild with all that it imports from onnxbuild, at any depth.
+
+    A module of another package is digested by its name alone: its version, or its files, are among
+    the observations of the step, since the worker is seen to import it.
+    """
+    if module.partition(".")[0] != PACKAGE:
+        return digest_value(["outside", module])
+    closure: dict[str, str] = {}
+    open_ends = [module]
+    while open_ends:
+        name = open_ends.pop()
+        path = find_source(name)
+        if name in closure or path is None:
+            continue
+        closure[name], imported = _read(path, name)
+        open_ends.extend(imported)
+        parent = name.rpartition(".")[0]
+        if parent:
+            open_ends.append(parent)
+    return digest_value(closure)
+
+
+def find_source(module: str) -> str | None:
+    """Give the file of a module of onnxbuild, or None when there is none of that name."""
+    base = os.path.join(FOLDER, *module.split(".")[1:])
+    for path in (base + ".py", os.path.join(base, "__init__.py")):
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+@cache
+def _read(path: str, module: str) -> tuple[str, tuple[str, ...]]:
+    with open(path, "rb") as file:
+        source = file.read()
+    # The package itself only re-exports, lazily: what it names is not what a step imports.
+    names = () if module == PACKAGE else tuple(_imports(ast.parse(source)))
+    return digest_bytes(source), names
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Name every module of onnxbuild that a module may import, wherever the statement stands."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (item.name for item in names if item.name.startswith(PACKAGE))
+            case ast.ImportFrom(module=str(origin), level=0, names=names) if origin.startswith(
+                PACKAGE
+            ):
+                yield origin
+                yield from (f"{origin}.{item.name}" for item in names)
+            case ast.Constant(value=str(text)) if _is_module(text):
+                # Run modules are reached by name, so a name in a string is a dependency as well.
+                yield text.partition(":")[0]
+            case _:
+                pass
+
+
+def _is_module(text: str) -> bool:
+    return text.startswith(PACKAGE + ".") and " " not in text and len(text) < 200  # noqa: PLR2004 - longer texts are prose

@@ -1,0 +1,65 @@
+"""The action key: all that can change a step's result and is known before it runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.digest import digest_value
+from onnxbuild.core.facts import digest_variable, installed, normalize
+from onnxbuild.core.step import Step
+from onnxbuild.core.values import plain
+from onnxbuild.engine.code import digest_code
+
+KEY_VERSION = 1
+"""Part of every key. Changing it empties every cache in the world."""
+
+
+def find_ingredients(step: Step, inputs: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Collect what the key of a step is made of; `inputs` are the results that its inputs have.
+
+    Labels, resources, settings and the names of stages are not in it.
+    """
+    return {
+        "version": KEY_VERSION,
+        "run": step.run,
+        "code": digest_code(step.run.partition(":")[0]),
+        "options": plain(step.options),
+        "inputs": {name: [artifact.kind, artifact.digest] for name, artifact in inputs.items()},
+        "outputs": list(step.outputs),
+        "libraries": {name: installed().get(normalize(name), "") for name in step.libraries},
+        "variables": {name: digest_variable(name) for name in step.variables},
+        "threads": step.threads,
+        "folder": step.folder,
+        "platform": [sys.platform, platform.machine(), platform.python_version()],
+        "machine": cpu_class() if step.machine else "",
+    }
+
+
+def make_key(ingredients: Mapping[str, Any]) -> str:
+    """Digest the ingredients: the action key."""
+    return digest_value(dict(ingredients))
+
+
+@cache
+def cpu_class() -> str:
+    """Describe what of the processor can change a number: its kind and its vector instructions."""
+    flags = _cpu_flags()
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
+    return " ".join([platform.machine(), *(flag for flag in wanted if flag in flags)])
+
+
+def _cpu_flags() -> frozenset[str]:
+    if not os.path.exists("/proc/cpuinfo"):
+        return frozenset({platform.processor()})
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() in {"flags", "Features"}:
+                return frozenset(value.split())
+    return frozenset()
