@@ -14,7 +14,9 @@ class Rule:
 
     level: ClassVar[Level]
     run: ClassVar[str]
-    """``package.module:function``; for modules ``function(model, rule) -> number of replacements``."""
+    """``package.module:function``. For modules ``function(model, options, run) -> (model, paths)``: ``options``
+    are this rule's as plain values, ``run(model)`` runs it once on the sample that the export traces, and
+    ``paths`` names the modules that were replaced, none where the rule matches nothing."""
 
     optional: bool = False
     """Say nothing when the rule matches nothing. Otherwise that is an error."""

@@ -133,8 +133,9 @@ class Dim:
 class Export:
     """How the PyTorch model becomes an ONNX graph; see ``torch.onnx.export``."""
 
-    opset: Annotated[int, Limits(minimum=7, maximum=25)] = 18
-    """The version of the ONNX operator set. The file has this one, or the build fails."""
+    opset: Annotated[int, Limits(minimum=7, maximum=25)] | None = None
+    """The version of the ONNX operator set. The file has this one, or the build fails. 18 if left out; a model
+    that starts from an ONNX file keeps its own then."""
 
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
     """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 24), or ``auto``: what honours the opset, dynamo
@@ -144,10 +145,10 @@ class Export:
     """Compute at build time what depends on constants alone."""
 
     export_params: bool = True
-    """Keep the weights in the file. False publishes the graph without them."""
+    """Keep the weights in the file. False publishes the graph without them: they become its last inputs."""
 
     keep_initializers_as_inputs: bool = False
-    """Make the weights inputs of the graph too, as IR version 3 needed. TorchScript only."""
+    """Make the weights inputs of the graph too, after the model's own, as IR version 3 needed."""
 
     custom_opsets: Mapping[str, int] = field(default_factory=dict)
     """Versions of operator sets of other domains. TorchScript only."""
