@@ -1,0 +1,1 @@
+"""ONNX graphs: read, clean, keep as blobs, publish, summarize and compare them."""
