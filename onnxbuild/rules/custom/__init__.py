@@ -1,0 +1,1 @@
+"""Let a function of the user change the model before the export."""

@@ -1,0 +1,1 @@
+"""Replace the instances of a module class."""

@@ -1,0 +1,1 @@
+"""Make SyncBatchNorm layers ordinary batch normalization."""

@@ -1,0 +1,1 @@
+"""From a PyTorch model to a clean ONNX graph that is what the recipe asks."""

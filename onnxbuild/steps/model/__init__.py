@@ -1,0 +1,1 @@
+"""Loading and calling a PyTorch model, shared by the steps that run one."""

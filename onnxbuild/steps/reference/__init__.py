@@ -1,0 +1,1 @@
+"""The original model's outputs, against which everything is compared."""

@@ -1,0 +1,161 @@
+"""One module around the user's: tensors in, in the recipe's order; tensors out, flat.
+
+Reference and export use the same one. An input whose name is a parameter of ``forward`` is passed by that
+name; the others take the parameters that are left, in order. The adapter shares the parameters, buffers
+and children of the user's module, so that their names in an exported file have no prefix.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from onnxbuild.errors import ModelError
+from onnxbuild.steps.model.flatten import flatten, name_outputs
+from onnxbuild.steps.model.names import match_outputs
+from onnxbuild.steps.model.tensors import to_numpy, to_torch
+from onnxbuild.steps.model.user import user_code
+
+Parameter = inspect.Parameter
+
+
+class Adapter(nn.Module):  # type: ignore[misc]
+    """Calls `model` with positional tensors and returns a flat tuple of tensors."""
+
+    def __init__(
+        self, model: nn.Module, inputs: Sequence[str], outputs: Sequence[str] | None
+    ) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.outputs: tuple[str, ...] | None = None
+        self._declared = None if outputs is None else tuple(outputs)
+        self._given: tuple[str, ...] = ()
+        self._order: tuple[int, ...] = ()
+        self._positional, self._keywords = bind(model, inputs)
+        self.training = model.training
+        if isinstance(model, torch.jit.ScriptModule):
+            # A compiled module keeps its children in C++; here they do get a prefix.
+            self.model = model
+            return
+        # Not a child: a child's name would become a prefix of every parameter's.
+        self.__dict__["model"] = model
+        self._parameters = model._parameters
+        self._buffers = model._buffers
+        self._modules = model._modules
+        self._non_persistent_buffers_set = model._non_persistent_buffers_set
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Call the model with one tensor for each input."""
+        positional = [values[index] for index in self._positional]
+        keywords = {name: values[index] for name, index in self._keywords.items()}
+        found = [tensor for _, tensor in flatten(self.model(*positional, **keywords))]
+        return tuple(found[index] for index in self._order)
+
+    def mapping(self) -> str:
+        """Say which input is passed how, for the log."""
+        named = {index: f"{name}=" for name, index in self._keywords.items()}
+        return ", ".join(f"{named.get(i, '')}{name}" for i, name in enumerate(self.inputs))
+
+    def call(self, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Run the model once, eagerly, and give its outputs by name.
+
+        The first call fixes the outputs' names. Raises `ModelError` when the model fails on these values, gives
+        something else than tensors, or not as many as the first time.
+        """
+        positional = [values[index] for index in self._positional]
+        keywords = {name: values[index] for name, index in self._keywords.items()}
+        sizes = ", ".join(
+            f"{name} {'x'.join(map(str, value.shape)) or 'scalar'}"
+            for name, value in zip(self.inputs, values, strict=True)
+        )
+        with user_code(f"the model fails on inputs of these shapes ({sizes})"):
+            found = list(flatten(self.model(*positional, **keywords)))
+        given = tuple(name_outputs([path for path, _ in found]))
+        if self.outputs is None:
+            if not given:
+                raise ModelError("the model returns no tensor", where="outputs")
+            self.outputs, self._order = match_outputs(given, self._declared)
+            self._given = given
+        elif given != self._given:
+            raise ModelError(
+                f"the model gives other outputs for other shapes: {', '.join(given)} for {sizes}, "
+                f"{', '.join(self._given)} before",
+                where="outputs",
+            )
+        return {
+            name: found[index][1] for name, index in zip(self.outputs, self._order, strict=True)
+        }
+
+    def predict(self, item: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        """Run the model on arrays by the names of its inputs."""
+        # Not inference_mode: models that keep a tensor of one call for the next would fail there.
+        with torch.no_grad():
+            outputs = self.call(self.tensors(item))
+        return {name: to_numpy(value) for name, value in outputs.items()}
+
+    def tensors(self, item: Mapping[str, np.ndarray[Any, Any]]) -> tuple[torch.Tensor, ...]:
+        """Give the inputs among `item` as tensors, in order."""
+        return tuple(to_torch(item[name]) for name in self.inputs)
+
+
+def bind(model: nn.Module, inputs: Sequence[str]) -> tuple[tuple[int, ...], dict[str, int]]:
+    """Say which inputs are passed by position, and which by what keyword.
+
+    Raises `ModelError` when ``forward`` takes fewer inputs, or needs more.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    rest = [p for p in parameters.values() if p.kind is Parameter.VAR_POSITIONAL]
+    open_keywords = [p for p in parameters.values() if p.kind is Parameter.VAR_KEYWORD]
+    named = {
+        name: p
+        for name, p in parameters.items()
+        if p.kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
+    }
+    taken: dict[str, int] = {name: i for i, name in enumerate(inputs) if name in named}
+    left = [i for i, name in enumerate(inputs) if name not in named]
+    free = [name for name, p in named.items() if name not in taken]
+    free = [name for name in free if named[name].kind is not Parameter.KEYWORD_ONLY]
+    while left and free:
+        taken[free.pop(0)] = left.pop(0)
+    extra: list[int] = left if rest else []
+    if left and not rest:
+        if not open_keywords:
+            raise _too_many(inputs, named)
+        taken |= {inputs[index]: index for index in left}
+    missing = [name for name, p in named.items() if p.default is Parameter.empty]
+    missing = [name for name in missing if name not in taken]
+    if missing:
+        raise ModelError(
+            f"forward() needs {', '.join(missing)}, for which the recipe has no input",
+            where="inputs",
+            hint=f"forward() takes: {', '.join(named)}",
+        )
+    return _arrange(named, taken, extra)
+
+
+def _arrange(
+    named: Mapping[str, inspect.Parameter], taken: Mapping[str, int], extra: Sequence[int]
+) -> tuple[tuple[int, ...], dict[str, int]]:
+    """Pass the leading parameters by position, what follows a gap by keyword."""
+    positional: list[int] = []
+    for name, parameter in named.items():
+        if name not in taken or parameter.kind is Parameter.KEYWORD_ONLY:
+            break
+        positional.append(taken[name])
+    passed = set(positional)
+    keywords = {name: index for name, index in taken.items() if index not in passed}
+    return (*positional, *extra), keywords
+
+
+def _too_many(inputs: Sequence[str], named: Mapping[str, inspect.Parameter]) -> ModelError:
+    return ModelError(
+        f"the recipe has {len(inputs)} inputs ({', '.join(inputs)}), "
+        f"and forward() takes {len(named)}: {', '.join(named) or 'none'}",
+        where="inputs",
+        hint="name the inputs as forward() names its parameters, or give them in its order",
+    )

@@ -1,0 +1,237 @@
+"""Make the recipe's model: an ``nn.Module`` in eval mode, with its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from onnxbuild import entries
+from onnxbuild.errors import ModelError
+from onnxbuild.recipe.schema import Model
+from onnxbuild.steps.model.user import describe, say, user_code
+from onnxbuild.steps.model.weights import load_state, read_state
+
+
+def load_model(model: Model) -> nn.Module:
+    """Load the model that a recipe describes (all but ``model.onnx``).
+
+    Raises `ModelError` where it cannot be built, is no ``nn.Module``, or its weights do not fit.
+    """
+    # The fused encoder layer has no ONNX form, and gives slightly other numbers than the one that has.
+    torch.backends.mha.set_fastpath_enabled(False)
+    if model.entry is not None:
+        module = _from_entry(model)
+    elif model.program is not None:
+        module = _from_program(model)
+    elif model.huggingface is not None:
+        module = _from_huggingface(model)
+    else:
+        raise ModelError("the recipe names no PyTorch model", where="model")
+    if model.wrap is not None:
+        with user_code(f"wrapping the model in {model.wrap} failed"):
+            module = _checked(entries.load(model.wrap)(module), model.wrap)
+    return set_eval(module)
+
+
+def set_eval(module: nn.Module) -> nn.Module:
+    """Put a module in eval mode. Programs of ``torch.export`` in it stay as they are."""
+    try:
+        with user_code("putting the model in eval mode failed"):
+            return module.eval()
+    except ModelError as error:
+        # Programs of torch.export have no modes, wherever in the model they are.
+        if not isinstance(error.__cause__, NotImplementedError):
+            raise
+    for child in module.modules():
+        child.training = False
+    return module
+
+
+def _from_entry(model: Model) -> nn.Module:
+    name = str(model.entry)
+    with user_code(f"loading {name} failed"):
+        entry = entries.load(name)
+    if not isinstance(entry, nn.Module) and not callable(entry):
+        raise ModelError(f"{name} is a {type(entry).__name__}, no callable", where="model.entry")
+    if model.weights is None:
+        return _build(entry, model)
+    state = read_state(model.weights)
+    seeds = _seeds()
+    module = _build_lean(entry, model)
+    if module is not None:
+        load_state(module, state, model.weights, assign=True)
+        left = _on_meta(module)
+        if not left:
+            return module
+        say(
+            f"{left} is computed from weights or absent from the file: built again with real weights"
+        )
+    _set_seeds(seeds)
+    module = _build(entry, model)
+    load_state(module, state, model.weights, assign=False)
+    return module
+
+
+def _build(entry: Any, model: Model) -> nn.Module:
+    if isinstance(entry, nn.Module):
+        if model.kwargs:
+            raise ModelError(
+                f"{model.entry} is a module already, so `kwargs` reach nothing",
+                where="model.kwargs",
+                hint="name its class, or a function that builds it",
+            )
+        return entry
+    with user_code(f"building the model failed: {model.entry}"):
+        return _checked(entry(**model.kwargs), str(model.entry))
+
+
+def _checked(module: Any, entry: str) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            f"{entry} returned a {type(module).__name__}, no nn.Module",
+            where="model",
+            hint="return the module itself; `model.weights` loads a state dict into it",
+        )
+    return module
+
+
+def _build_lean(entry: Any, model: Model) -> nn.Module | None:
+    """Build the module with parameters that take no memory; None where its code cannot do without values."""
+    if isinstance(entry, nn.Module):
+        return None
+    try:
+        with _parameters_on_meta(), warnings.catch_warnings():
+            # Weights that the constructor loads itself; the recipe's come after them.
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter.*")
+            return _checked(entry(**model.kwargs), str(model.entry))
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - said here, and raised by the normal build if it is real
+        say(f"needs real weights while it is built ({describe(error)}): built normally")
+        return None
+
+
+@contextmanager
+def _parameters_on_meta() -> Iterator[None]:
+    """Move each parameter to the meta device as a module registers it.
+
+    Only parameters: buffers and other tensors that a constructor computes keep their values, which the
+    meta device as default would lose.
+    """
+    register = nn.Module.register_parameter
+    moved: dict[int, tuple[weakref.ref[Any], nn.Parameter]] = {}
+
+    def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        register(self, name, param)
+        if param is None or param.is_meta or nn.parameter.is_lazy(param):
+            return
+        if type(param) is not nn.Parameter:
+            return
+        known = moved.get(id(param))
+        if known is not None and known[0]() is param:
+            self._parameters[name] = known[1]
+            return
+        shadow = nn.Parameter(param.detach().to("meta"), requires_grad=param.requires_grad)
+        moved[id(param)] = (weakref.ref(param), shadow)
+        self._parameters[name] = shadow
+
+    nn.Module.register_parameter = register_on_meta
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
+
+
+def _on_meta(module: nn.Module) -> str:
+    """Name the first tensor without values in a module; empty if all have theirs."""
+    for path, child in module.named_modules():
+        for name, value in vars(child).items():
+            if name in {"_parameters", "_buffers"}:
+                for key, tensor in value.items():
+                    if tensor is not None and tensor.is_meta:
+                        return f"{path}.{key}".lstrip(".")
+            elif name != "_modules" and _holds_meta(value, 4):
+                return f"{path}.{name}".lstrip(".")
+    return ""
+
+
+def _holds_meta(value: Any, depth: int) -> bool:
+    if isinstance(value, torch.Tensor):
+        return bool(value.is_meta)
+    if depth == 0 or isinstance(value, nn.Module):
+        return False
+    if isinstance(value, dict):
+        return any(_holds_meta(item, depth - 1) for item in value.values())
+    if isinstance(value, list | tuple | set):
+        return any(_holds_meta(item, depth - 1) for item in value)
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, type)
+        and any(_holds_meta(item, depth - 1) for item in vars(value).values())
+    )
+
+
+def _seeds() -> tuple[Any, ...]:
+    return random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+
+
+def _set_seeds(seeds: tuple[Any, ...]) -> None:
+    """Let a second construction draw the numbers that the first one drew."""
+    random.setstate(seeds[0])
+    np.random.set_state(seeds[1])  # noqa: NPY002
+    torch.random.set_rng_state(seeds[2])
+
+
+def _from_program(model: Model) -> nn.Module:
+    path = str(model.program)
+    if not os.path.isfile(path):
+        raise ModelError(f"there is no file {path}", where="model.program")
+    with user_code(f"{path} cannot be read as a program of torch.export"):
+        module = torch.export.load(path).module()
+    if model.weights is not None:
+        load_state(module, read_state(model.weights), model.weights, assign=False)
+    return module
+
+
+def _from_huggingface(model: Model) -> nn.Module:
+    folder = str(model.huggingface)
+    config = os.path.join(folder, "config.json")
+    if not os.path.isfile(config):
+        raise ModelError(
+            f"{folder} has no config.json",
+            where="model.huggingface",
+            hint="name a folder that model.save_pretrained() wrote",
+        )
+    try:
+        import transformers
+    except ImportError as error:
+        raise ModelError(
+            "a `huggingface` model needs the package transformers",
+            where="model.huggingface",
+            hint="pip install 'onnxbuild[huggingface]'",
+        ) from error
+    with open(config, encoding="utf-8") as file:
+        architectures = json.load(file).get("architectures") or []
+    kind = getattr(transformers, architectures[0], None) if architectures else None
+    if kind is None:
+        named = f"the architecture {architectures[0]!r}" if architectures else "no architecture"
+        raise ModelError(
+            f"{config} names {named}, which transformers {transformers.__version__} does not have",
+            where="model.huggingface",
+            hint="code that comes with a model is not run; write an entry that builds it",
+        )
+    with user_code(f"transformers cannot load {folder}"):
+        module = kind.from_pretrained(folder, local_files_only=True)
+    if model.weights is not None:
+        load_state(module, read_state(model.weights), model.weights, assign=False)
+    return _checked(module, folder)

@@ -1,0 +1,34 @@
+"""Which of the names that a recipe gives stands for what the model has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxbuild.errors import ModelError
+
+
+def match_outputs(
+    given: Sequence[str], declared: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Give the outputs' names, and for each the position among those that the model gives.
+
+    Where the recipe's names are the model's own, in whatever order, they are matched by name;
+    otherwise by order. Raises `ModelError` when the counts differ.
+    """
+    if declared is None:
+        return tuple(given), tuple(range(len(given)))
+    if len(given) != len(declared):
+        raise ModelError(
+            f"the recipe names {_count(len(declared))} ({', '.join(declared)}), "
+            f"and the model gives {len(given)}: {', '.join(given)}",
+            where="outputs",
+            hint="name each of them in this order, leave `outputs` out, or wrap the model in a module that "
+            "returns what you want (`model.wrap`)",
+        )
+    if set(given) == set(declared):
+        return tuple(declared), tuple(list(given).index(name) for name in declared)
+    return tuple(declared), tuple(range(len(given)))
+
+
+def _count(number: int) -> str:
+    return f"{number} output" if number == 1 else f"{number} outputs"

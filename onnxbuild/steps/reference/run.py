@@ -1,0 +1,110 @@
+"""Run the original model, one sample at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxbuild.arrays import ArraysWriter, read_items
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.ports import Work
+from onnxbuild.core.values import build
+from onnxbuild.errors import DataError, ModelError
+from onnxbuild.steps.reference.spec import ReferenceOptions
+
+Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
+Predict: TypeAlias = Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]
+
+
+def warm() -> None:
+    """Import torch before workers are forked."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def reference(work: Work) -> dict[str, Artifact]:
+    """Give the original model's outputs for each sample."""
+    return {"reference": _run(work, "samples", "sample")}
+
+
+def predict(work: Work) -> dict[str, Artifact]:
+    """Give the original model's outputs for each item of a data entry."""
+    return {"predictions": _run(work, "items", "item")}
+
+
+def _run(work: Work, source: str, word: str) -> Artifact:
+    options = build(ReferenceOptions, work.options)
+    predictor: Predict | None = None
+    ranges: dict[str, list[float]] = {}
+    count = 0
+    path = os.path.join(work.folder, "outputs.npz")
+    with ArraysWriter(path) as writer:
+        for item in read_items(work.input(source)):
+            inputs = tuple(options.inputs) or tuple(item)
+            _check_item(item, inputs, f"{word} {count}")
+            if predictor is None:
+                predictor = _load(options, inputs)
+            outputs = predictor({name: item[name] for name in inputs})
+            _check_finite(outputs, item, f"{word} {count}")
+            _widen(ranges, outputs)
+            writer.add(outputs)
+            count += 1
+    work.notes[word + "s"] = count
+    work.notes["ranges"] = ranges
+    return work.put_file(path, "arrays")
+
+
+def _load(options: ReferenceOptions, inputs: Sequence[str]) -> Predict:
+    if options.model.onnx is not None:
+        from onnxbuild.steps.model.onnxfile import load_predictor
+
+        return load_predictor(options.model.onnx, inputs, options.outputs)
+    from onnxbuild.steps.model.adapter import Adapter
+    from onnxbuild.steps.model.loading import load_model
+    from onnxbuild.steps.model.user import say
+
+    adapter = Adapter(load_model(options.model), inputs, options.outputs)
+    say(f"forward({adapter.mapping()})")
+    return adapter.predict
+
+
+def _check_item(item: Arrays, inputs: Sequence[str], what: str) -> None:
+    missing = [name for name in inputs if name not in item]
+    if missing:
+        raise DataError(
+            f"{what} has no {', '.join(missing)}",
+            hint=f"it has: {', '.join(item)}; the model's inputs are {', '.join(inputs)}",
+        )
+
+
+def _check_finite(outputs: Arrays, item: Arrays, what: str) -> None:
+    for name, values in outputs.items():
+        if not _is_float(values) or bool(np.isfinite(values).all()):
+            continue
+        bad = int(values.size - np.isfinite(values).sum())
+        sizes = ", ".join(
+            f"{key} {'x'.join(map(str, value.shape)) or 'scalar'}" for key, value in item.items()
+        )
+        raise ModelError(
+            f"the model gives {bad} of {values.size} values that are NaN or infinite in {name!r} for {what} "
+            f"({sizes}), so nothing can be compared with it",
+            hint="look at the model at these shapes, or narrow the inputs' `range` or the `dims`",
+        )
+
+
+def _is_float(values: np.ndarray[Any, Any]) -> bool:
+    # ml_dtypes' bfloat16 is of kind V.
+    return values.dtype.kind in "fc" or values.dtype.name == "bfloat16"
+
+
+def _widen(ranges: dict[str, list[float]], outputs: Arrays) -> None:
+    for name, values in outputs.items():
+        if not values.size or values.dtype.kind == "c":
+            continue
+        low, high = float(values.min()), float(values.max())
+        known = ranges.get(name, [low, high])
+        ranges[name] = [min(known[0], low), max(known[1], high)]
