@@ -1,0 +1,1 @@
+"""The commands. One module each; `console` is the only one that prints."""

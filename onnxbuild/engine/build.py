@@ -21,7 +21,7 @@ from onnxbuild.core.events import (
     StepStarted,
     StepWaits,
 )
-from onnxbuild.core.facts import first_broken, is_settled
+from onnxbuild.core.facts import first_broken, is_settled, name_path, now
 from onnxbuild.core.ports import ActionCache, Claim, ContentStore, Executor, Failure, Job, Outcome
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
@@ -177,6 +177,11 @@ class Build:
         }
         self._store.remember_files(fresh)
         self._remembered.update(fresh)
+
+    def digest_path(self, path: str) -> str:
+        """Digest a file, from memory where its signature vouches for it; empty when it is not there."""
+        kind, digest = now("file", path, self._site.root, {}, self._known)
+        return digest if kind == "file" else ""
 
     def trace_of(self, output: Output) -> Trace | None:
         """Give the trace of the step that really made an output."""
@@ -377,8 +382,6 @@ class Build:
 
 
 def _digest_of(outcome: Outcome, path: str, site: Site) -> str:
-    from onnxbuild.core.facts import name_path
-
     name = name_path(path, site.root, dict(site.roots))
     return next(
         (value for kind, named, value in outcome.observations if kind == "file" and named == name), ""
@@ -392,8 +395,6 @@ def _merge(
     known: dict[str, tuple[Signature, str]],
 ) -> tuple[tuple[str, str, str], ...]:
     """Add files that were seen to be opened, but not by whom, as they are now."""
-    from onnxbuild.core.facts import name_path, now
-
     roots = dict(site.roots)
     merged = set(observations)
     for path in paths:

@@ -113,6 +113,7 @@ class Scheduler:
         self._keep_going = keep_going
         self._failed = False
         self._running: set[int] = set()
+        self._looking: set[int] = set()
         self._queue: list[tuple[int, int]] = []
         self._out: list[Instruction] = []
         self._add(steps, {})
@@ -125,6 +126,11 @@ class Scheduler:
 
     def handle(self, event: Event) -> list[Instruction]:
         """Take in what happened and give what to do next."""
+        if event.node is not None:
+            self._looking.discard(event.node)
+            self._running.discard(event.node)
+            if self._is_outdated(event.node):
+                return self._instructions()
         match event:
             case Found(number, results):
                 self._finish(number, results)
@@ -137,11 +143,6 @@ class Scheduler:
             case Lost(number, places):
                 self._lose(number, places)
         return self._instructions()
-
-    @property
-    def is_over(self) -> bool:
-        """True when no instruction is unanswered and none is to come."""
-        return not self._running and not any(node.state == "looking" for node in self.nodes)
 
     def producer(self, place: Place) -> Place:
         """Give the node that really makes an output, behind all that has grown."""
@@ -186,6 +187,7 @@ class Scheduler:
             self._enqueue(number)
         else:
             node.state = "looking"
+            self._looking.add(number)
             self._out.append(LookUp(number, self._inputs(node)))
 
     def _inputs(self, node: Node) -> dict[str, Artifact]:
@@ -226,7 +228,9 @@ class Scheduler:
         return instructions
 
     def _others_can_run(self, held: Sequence[tuple[int, int]]) -> bool:
-        """Tell whether anything that needs no machine of its own is queued: that goes first."""
+        """Tell whether anything that needs no machine of its own is, or may soon be, queued: that goes first."""
+        if self._looking:
+            return True
         waiting = {number for _, number in held}
         return any(
             number not in waiting
@@ -241,13 +245,6 @@ class Scheduler:
         while finished:
             number, results = finished.pop()
             node = self.nodes[number]
-            self._running.discard(number)
-            if node.stale:
-                # Built on an input that has changed since: this answers a question no longer asked.
-                node.stale = False
-                node.state = "waiting"
-                self._advance(number)
-                continue
             changed = node.results is not None and dict(node.results) != dict(results)
             node.results, node.state, node.forced = results, "done", False
             for consumer_number in dict.fromkeys(node.consumers):
@@ -260,6 +257,16 @@ class Scheduler:
                     finished.append((consumer_number, self._inputs(consumer)))
                 else:
                     self._advance(consumer_number)
+
+    def _is_outdated(self, number: int) -> bool:
+        """Ask anew for a node that was built on an input that has changed since: the answer is to the old question."""
+        node = self.nodes[number]
+        if not node.stale:
+            return False
+        node.stale = node.forced = False
+        node.state = "waiting"
+        self._advance(number)
+        return True
 
     def _are_done(self, node: Node) -> bool:
         return all(self.nodes[source].state == "done" for source, _ in node.needs.values())
@@ -276,7 +283,6 @@ class Scheduler:
 
     def _grow(self, number: int, steps: Sequence[Step], outputs: Mapping[str, Output]) -> None:
         node = self.nodes[number]
-        self._running.discard(number)
         first = len(self.nodes)
         node.own = dict(node.needs)
         self._add(steps, node.own)
@@ -290,7 +296,6 @@ class Scheduler:
         self._advance(number)
 
     def _fail(self, number: int) -> None:
-        self._running.discard(number)
         self.nodes[number].state = "failed"
         self._failed = True
         for consumer in self.nodes[number].consumers:
@@ -306,7 +311,6 @@ class Scheduler:
 
     def _lose(self, number: int | None, places: Sequence[Place]) -> None:
         if number is not None:
-            self._running.discard(number)
             self.nodes[number].state = "waiting"
         for place in places:
             source, _ = self.producer(place)

@@ -35,6 +35,10 @@ CREATE TABLE IF NOT EXISTS latest (
     recipe TEXT NOT NULL, label TEXT NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (recipe, label)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published (
+    identity TEXT PRIMARY KEY,
+    files TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -126,6 +130,22 @@ class Actions:
                 "INSERT OR REPLACE INTO latest (recipe, label, key) VALUES (?, ?, ?)",
                 [(recipe, label, key) for label, key in keys.items()],
             )
+
+    def published(self, identity: str) -> dict[str, tuple[str, int]] | None:
+        """Give the files that publishing a model once made: name -> (digest, bytes)."""
+        row = self._connect().execute(
+            "SELECT files FROM published WHERE identity = ?", (identity,)
+        ).fetchone()
+        if row is None:
+            return None
+        return {name: (digest, size) for name, (digest, size) in json.loads(row[0]).items()}
+
+    def note_published(self, identity: str, made: Mapping[str, tuple[str, int]]) -> None:
+        """Remember which files publishing a model makes."""
+        self._connect().execute(
+            "INSERT OR REPLACE INTO published (identity, files) VALUES (?, ?)",
+            (identity, json.dumps(dict(made))),
+        )
 
     def known_files(self) -> dict[str, tuple[Signature, str]]:
         """Give all remembered digests: absolute path -> (signature, digest)."""

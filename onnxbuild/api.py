@@ -1,0 +1,329 @@
+"""The functions behind the commands; Python code gets the same as values."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from onnxbuild.compose import Composition, compose
+from onnxbuild.core.events import Event, Listener, Said
+from onnxbuild.core.ports import Executor, Outcome
+from onnxbuild.core.step import Step
+from onnxbuild.core.trace import Fact, Trace
+from onnxbuild.engine.build import Build, Site
+from onnxbuild.engine.explain import explain_missing, in_one_line
+from onnxbuild.engine.preview import Prospect, preview
+from onnxbuild.errors import UsageError
+from onnxbuild.planner import Plan, make_plan
+from onnxbuild.project import store_folder
+from onnxbuild.recipe.schema import Recipe, Settings
+from onnxbuild.registry import resolve
+from onnxbuild.report.delivery import Delivery
+from onnxbuild.report.result import BuildResult, Problem, StepResult
+from onnxbuild.stores.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Recipes that are read and planned, with the store that they build in."""
+
+    compositions: tuple[Composition, ...]
+    plan: Plan
+    store: LocalStore
+    site: Site
+    settings: Settings
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes by name."""
+        return {item.recipe.name: item.recipe for item in self.compositions}
+
+    def latest(self) -> dict[str, str]:
+        """Give the keys with which the steps of these recipes were last built."""
+        found: dict[str, str] = {}
+        for name in self.recipes:
+            found.update(self.store.actions.latest(name))
+        return found
+
+    def why(self, step: Step, ingredients: Mapping[str, Any], traces: Sequence[Trace]) -> list[str]:
+        """Name the causes for which a step must run."""
+        key = self.latest().get(identify(step))
+        previous = self.store.traces(key)[-1:] if key else ()
+        return explain_missing(
+            ingredients,
+            traces,
+            previous[0] if previous else None,
+            self.site.root,
+            self.site.roots,
+            self.store.known_files(),
+            self.site.ignored,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanView:
+    """A plan, with what a build would do with each step."""
+
+    plan: Plan
+    prospects: tuple[Prospect, ...]
+    facts: tuple[Fact, ...]
+    """What this answer depends on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what ``plan --json`` and ``explain --json`` print."""
+        number = {id(item.step): index for index, item in enumerate(self.prospects)}
+        return {
+            "steps": [
+                {
+                    "label": item.step.label,
+                    "recipe": self.plan.owner(item.step),
+                    "run": item.step.run,
+                    "status": item.status,
+                    "causes": list(item.causes),
+                    "inputs": {
+                        name: number[id(output.step)]
+                        for name, output in item.step.inputs.items()
+                        if id(output.step) in number
+                    },
+                    "may_grow": item.step.may_grow,
+                    "key": item.key,
+                    "seconds": item.trace.seconds if item.trace else None,
+                    "made": item.trace.made if item.trace else None,
+                    "build": item.trace.build if item.trace else None,
+                }
+                for item in self.prospects
+            ]
+        }
+
+
+def identify(step: Step) -> str:
+    """Name a step between builds, so that `explain` finds what it was before."""
+    return f"{step.label}|{step.run}"
+
+
+@contextmanager
+def open_workplace(
+    recipes: str | Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
+) -> Iterator[Workplace]:
+    """Read and plan recipes. Raises `RecipeError` with all mistakes, or another `UsageError`."""
+    paths = [recipes] if isinstance(recipes, str) else list(recipes)
+    if not paths:
+        raise UsageError("no recipe was named", hint="onnxbuild run recipe.yaml")
+    compositions = tuple(compose(path, overrides) for path in paths)
+    _refuse_mixtures(compositions)
+    first = compositions[0]
+    settings = first.recipe.settings
+    store = LocalStore(store_folder(first.root, settings.store))
+    roots: dict[str, str] = {}
+    for item in compositions:
+        roots.update(item.recipe.roots)
+    site = Site(
+        root=first.root,
+        roots={name: os.path.abspath(os.path.join(first.root, path)) for name, path in roots.items()},
+        ignored=(store.root, os.path.join(first.root, ".onnxbuild"), os.path.join(first.root, settings.artifacts)),
+        variables=dict(os.environ),
+    )  # fmt: skip
+    plan = make_plan([item.recipe for item in compositions], only)
+    try:
+        yield Workplace(
+            compositions=compositions, plan=plan, store=store, site=site, settings=settings
+        )
+    finally:
+        store.close()
+
+
+def run(
+    recipes: str | Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    jobs: int | None = None,
+    keep_going: bool | None = None,
+    only: Sequence[str] = (),
+    rerun: Sequence[str] = (),
+    listen: Listener = lambda _: None,
+) -> BuildResult:
+    """Bring the published models of recipes up to date.
+
+    Raises `UsageError` (with `RecipeError`) for a wrong call or recipe. What fails in a step, or misses a
+    gate, is in the result.
+    """
+    with open_workplace(recipes, overrides, only=only) as workplace:
+        result, _ = build(workplace, jobs=jobs, keep_going=keep_going, rerun=rerun, listen=listen)
+        return result
+
+
+def build(
+    workplace: Workplace,
+    *,
+    jobs: int | None = None,
+    keep_going: bool | None = None,
+    rerun: Sequence[str] = (),
+    listen: Listener = lambda _: None,
+) -> tuple[BuildResult, tuple[Fact, ...]]:
+    """Build what is planned; give the result and the facts on which it rests."""
+    began = time.monotonic()
+    settings, plan, store = workplace.settings, workplace.plan, workplace.store
+    unknown = [name for name in rerun if name not in {step.label for step in plan.steps}]
+    if unknown:
+        labels = ", ".join(repr(step.label) for step in plan.steps)
+        raise UsageError(f"there is no step {unknown[0]!r}", hint=f"the steps are {labels}")
+    warnings: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Said):
+            warnings.append(event.what)
+        listen(event)
+
+    outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
+    slots = jobs or settings.jobs or os.cpu_count() or 1
+    executor: Executor = resolve("executors", settings.executor)(
+        lambda name, outcome: outcomes.put((name, outcome)), slots
+    )
+    latest = workplace.latest()
+
+    def why(step: Step, ingredients: Mapping[str, Any], traces: Sequence[Trace]) -> str:
+        key = latest.get(identify(step))
+        previous = store.traces(key)[-1:] if key else ()
+        return in_one_line(
+            explain_missing(
+                ingredients,
+                traces,
+                previous[0] if previous else None,
+                workplace.site.root,
+                workplace.site.roots,
+                store.known_files(),
+                workplace.site.ignored,
+            )
+        )
+
+    with make_witness(workplace.site) as witness:
+        process = Build(
+            plan.steps,
+            store=store,
+            executor=executor,
+            outcomes=outcomes,
+            site=workplace.site,
+            jobs=slots,
+            keep_going=settings.keep_going if keep_going is None else keep_going,
+            timeout=settings.timeout,
+            rerun=lambda step: step.label in rerun,
+            why=why,
+            listen=hear,
+            witness=witness,
+        )
+        try:
+            process.run()
+            delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
+            published = delivery.deliver(settings.artifacts)
+        finally:
+            executor.close()
+            process.close()
+    note_latest(workplace, process)
+    result = BuildResult(
+        status=_status(published.problems, process),
+        recipes=published.recipes,
+        steps=tuple(_steps(plan, process)),
+        errors=(*_failures(process), *published.problems),
+        warnings=tuple(warnings),
+        seconds=time.monotonic() - began,
+    )
+    return result, (*workplace_facts(workplace), *build_facts(process), *published.facts)
+
+
+def plan(
+    recipes: str | Sequence[str], overrides: Sequence[str] = (), *, only: Sequence[str] = ()
+) -> PlanView:
+    """Say which steps a build would run. Runs no user code. Raises `UsageError`."""
+    with open_workplace(recipes, overrides, only=only) as workplace:
+        return view(workplace)
+
+
+def explain(
+    recipes: str | Sequence[str], overrides: Sequence[str] = (), *, only: Sequence[str] = ()
+) -> PlanView:
+    """Say why each step would run, or what serves it. The same values as `plan`."""
+    return plan(recipes, overrides, only=only)
+
+
+def view(workplace: Workplace) -> PlanView:
+    """Look at a plan without running a step."""
+    prospects = preview(workplace.plan.steps, workplace.store, workplace.site, workplace.why)
+    facts = set(workplace_facts(workplace))
+    for item in prospects:
+        facts.update(step_facts(item.step))
+        facts.update(item.trace.observations if item.trace else ())
+    return PlanView(plan=workplace.plan, prospects=tuple(prospects), facts=tuple(sorted(facts)))
+
+
+def workplace_facts(workplace: Workplace) -> tuple[Fact, ...]:
+    """Give what reading the recipes was seen to depend on."""
+    return tuple(fact for item in workplace.compositions for fact in item.facts)
+
+
+def step_facts(step: Step) -> tuple[Fact, ...]:
+    """Give what the key of a step depends on outside of the recipe."""
+    return (
+        *(("package", normalize(name), installed().get(normalize(name), "")) for name in step.libraries),
+        *(("variable", name, digest_variable(name)) for name in step.variables),
+    )
+
+
+def build_facts(process: Build) -> tuple[Fact, ...]:
+    """Give what the results of a build depend on, over all its steps."""
+    facts: set[Fact] = set()
+    for record in process.records:
+        facts.update(step_facts(record.step))
+        facts.update(record.trace.observations if record.trace else ())
+    return tuple(sorted(facts))
+
+
+def note_latest(workplace: Workplace, process: Build) -> None:
+    """Remember with which key each step was built, for the next explanation."""
+    keys: dict[str, dict[str, str]] = {}
+    for record in process.records:
+        if record.status in {"ran", "cached"}:
+            for name in workplace.plan.owners.get(id(record.step), ()):
+                keys.setdefault(name, {})[identify(record.step)] = record.key
+    for name, noted in keys.items():
+        if workplace.store.actions.latest(name).items() >= noted.items():
+            continue
+        workplace.store.actions.note_latest(name, noted)
+
+
+def _status(problems: Sequence[Problem], process: Build) -> Any:
+    if any(record.status in {"failed", "skipped"} for record in process.records):
+        return "failed"
+    return "gate" if problems else "ok"
+
+
+def _steps(plan: Plan, process: Build) -> Iterator[StepResult]:
+    for record in process.records:
+        yield StepResult(
+            label=record.step.label,
+            recipe=plan.owner(record.step),
+            status=record.status,
+            seconds=record.trace.seconds if record.trace else 0.0,
+            reason=record.reason if record.status in {"ran", "failed"} else "",
+            key=record.key,
+            log=record.trace.log if record.trace else record.log,
+        )
+
+
+def _failures(process: Build) -> Iterator[Problem]:
+    for record in process.records:
+        if record.failure is not None:
+            failure = record.failure
+            yield Problem(
+                what=f"{record.step.label}: {failure.what}",
+                where=failure.where,
+                hint=failure.hint,
+                traceback=failure.traceback,
+            )

@@ -1,0 +1,99 @@
+"""Answers that are remembered: what a command printed, for as long as all that it rests on holds.
+
+The path of a fully cached build. It looks at every file that was observed, and imports neither
+argparse, json, dataclasses, pathlib nor sqlite3.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onnxbuild.api import Workplace
+
+REMEMBERED = ("run", "plan", "validate", "explain", "graph")
+"""Commands whose output is a function of what was observed."""
+
+
+def answer(arguments: list[str]) -> int | None:
+    """Print the remembered answer to a command, and give its exit code; None when there is none."""
+    if not arguments or arguments[0] not in REMEMBERED:
+        return None
+    place = _place(arguments)
+    if place is None:
+        return None
+    from onnxbuild.core import answers
+
+    folder, key, root = place
+    body = answers.recall(folder, key, root)
+    if body is None:
+        return None
+    sys.stdout.write(body)
+    sys.stdout.flush()
+    return 0
+
+
+def remember(workplace: Workplace, facts: Iterable[tuple[str, str, str]], text: str) -> None:
+    """Remember that this very command prints `text`, as long as `facts` hold."""
+    from onnxbuild.core import answers
+
+    place = _place(sys.argv[1:])
+    if place is None:
+        return
+    folder, key, root = place
+    site = workplace.site
+    known = workplace.store.known_files()
+    answers.remember(
+        folder,
+        key,
+        (*facts, *own_code(root)),
+        {path: seen for path, (seen, _) in known.items()},
+        root,
+        dict(site.roots),
+        site.ignored,
+        text + "\n",
+    )
+
+
+def _place(arguments: list[str]) -> tuple[str, str, str] | None:
+    """Give the folder of answers, the key of this call and the project root."""
+    from onnxbuild.project import find_root
+
+    recipe = ""
+    for word in arguments[1:]:
+        if word.endswith((".yaml", ".yml")) and "=" not in word and os.path.isfile(word):
+            recipe = os.path.abspath(word)
+            break
+    if not recipe:
+        return None
+    root = find_root(os.path.dirname(recipe), os.path.expanduser("~"))
+    store = os.environ.get("ONNXBUILD_STORE") or os.path.join(root, ".onnxbuild")
+    look = [str(sys.stdout.isatty()), os.environ.get("NO_COLOR", ""), os.environ.get("COLUMNS", "")]
+    here = os.path.relpath(os.getcwd(), root)
+    machine = os.uname()
+    key = "\0".join(
+        [sys.version, sys.prefix, machine.nodename, machine.machine, here, recipe[len(root) :], *look, *arguments]
+    )
+    return os.path.join(store, "answers"), key, root
+
+
+def own_code(root: str) -> list[tuple[str, str, str]]:
+    """Give facts that stand for onnxbuild's own code: its version, or its files when they can be edited."""
+    from onnxbuild.core.digest import digest_file
+    from onnxbuild.core.facts import installed, name_path
+
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    facts = [("package", "onnxbuild", installed().get("onnxbuild", ""))]
+    if os.path.basename(os.path.dirname(package)).endswith("-packages"):
+        return facts
+    for folder, folders, names in os.walk(package):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            if name.endswith(".py"):
+                path = os.path.join(folder, name)
+                facts.append(("file", name_path(path, root, {}), digest_file(path)))
+    return facts

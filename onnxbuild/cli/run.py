@@ -1,0 +1,73 @@
+"""Bring the published models of recipes up to date."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from onnxbuild import api
+from onnxbuild.cli import console, fast
+from onnxbuild.cli.arguments import add_json, add_recipes, split
+from onnxbuild.cli.progress import watch
+from onnxbuild.cli.summary import summarize
+from onnxbuild.report.result import BuildResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the arguments of ``run``."""
+    add_recipes(parser)
+    add_json(parser)
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only show the plan")
+    parser.add_argument("-j", "--jobs", type=int, metavar="N", help="steps that run at once")
+    parser.add_argument(
+        "-k", "--keep-going", action="store_true", default=None,
+        help="after a failure, still run what does not depend on it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="STAGE", help="publish only this variant"
+    )
+    parser.add_argument(
+        "--rerun", action="append", default=[], metavar="STEP", help="run this step even if it is cached"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Build, and print what came of it."""
+    if options.dry_run:
+        from onnxbuild.cli import plan
+
+        return plan.main(options)
+    recipes, overrides = split(options.words)
+    with (
+        api.open_workplace(recipes, overrides, only=options.only) as workplace,
+        watch(quiet=options.json) as listen,
+    ):
+        result, facts = api.build(
+            workplace,
+            jobs=options.jobs,
+            keep_going=options.keep_going,
+            rerun=options.rerun,
+            listen=listen,
+        )
+    _show(result, as_json=options.json)
+    if result.status == "ok" and not result.warnings and not options.rerun:
+        again = result.as_cached()
+        text = json.dumps(again.to_json(), indent=2) if options.json else summarize(again)
+        fast.remember(workplace, facts, text)
+    return result.exit_code
+
+
+def _show(result: BuildResult, *, as_json: bool) -> None:
+    if as_json:
+        console.data(json.dumps(result.to_json(), indent=2))
+        return
+    console.data(summarize(result))
+    for problem in result.errors:
+        console.talk("")
+        console.talk(console.describe(problem.what, problem.where, problem.hint))
+        if problem.traceback:
+            console.talk("  " + problem.traceback.rstrip().replace("\n", "\n  "))
+    for step in result.steps:
+        if step.status == "failed":
+            console.talk(f"\nwhat it printed: onnxbuild log {step.label!r} {os.path.basename(step.recipe)}")

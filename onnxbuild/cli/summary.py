@@ -1,0 +1,74 @@
+"""The tables that a build ends with."""
+
+from __future__ import annotations
+
+import os
+
+from onnxbuild.cli import console
+from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, VariantResult
+
+
+def summarize(result: BuildResult) -> str:
+    """Write the tables of a build: each recipe's variants, the steps, and one line that counts them."""
+    parts = [_recipe(recipe) for recipe in result.recipes.values()]
+    parts.append(_steps(result))
+    parts.append(_count(result))
+    return "\n\n".join(parts)
+
+
+def _recipe(recipe: RecipeResult) -> str:
+    variants = list(recipe.variants.values())
+    metrics = {name for item in variants for name in item.fidelity.metric or {}}
+    header = ["variant", "model", "size", "ops", "worst error", "cosine"]
+    if metrics:
+        header.append(f"{metrics.pop() if len(metrics) == 1 else 'metric'} (PyTorch)")
+    rows = [_variant(item, with_metric=len(header) > 6) for item in variants]  # noqa: PLR2004 - columns above
+    return f"{recipe.name}\n" + console.table(header, rows, right=(2, 3, 4, 5, 6))
+
+
+def _variant(item: VariantResult, *, with_metric: bool) -> list[str]:
+    fidelity = item.fidelity
+    row = [
+        item.variant,
+        os.path.relpath(item.path) if item.published else "not published",
+        console.size(item.bytes) if item.published else "",
+        str(item.operators) if item.operators else "",
+        "" if fidelity.max_abs is None else f"{fidelity.max_abs:.1e}",
+        "" if fidelity.cosine is None else f"{fidelity.cosine:.6f}",
+    ]
+    if with_metric:
+        row.append(_metric(item))
+    return row
+
+
+def _metric(item: VariantResult) -> str:
+    if not item.fidelity.metric:
+        return ""
+    theirs = item.reference_metric or {}
+    return ", ".join(
+        f"{value:.4f} ({theirs[name]:.4f})" if name in theirs else f"{value:.4f}"
+        for name, value in item.fidelity.metric.items()
+    )
+
+
+def _steps(result: BuildResult) -> str:
+    several = len(result.recipes) > 1
+    rows = [_step(step, several=several) for step in result.steps]
+    return console.table(["step", "state", "seconds", "why"], rows, right=(2,))
+
+
+def _step(step: StepResult, *, several: bool) -> list[str]:
+    label = f"{step.recipe}: {step.label}" if several else step.label
+    seconds = "" if step.status in {"failed", "skipped"} else f"{step.seconds:.2f}"
+    return [label, step.status, seconds, step.reason]
+
+
+def _count(result: BuildResult) -> str:
+    counts: dict[str, int] = {}
+    for step in result.steps:
+        counts[step.status] = counts.get(step.status, 0) + 1
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    variants = [item for recipe in result.recipes.values() for item in recipe.variants.values()]
+    published = sum(item.published for item in variants)
+    took = f" in {result.seconds:.1f} s" if set(counts) != {"cached"} else ""
+    return f"{published} of {len(variants)} variants up to date; {len(result.steps)} steps: {told}{took}"

@@ -1,0 +1,131 @@
+"""Replacing a published folder as one: whoever looks sees all of the old or all of the new."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from onnxbuild.stores import files
+
+EXCHANGE = 2
+"""RENAME_EXCHANGE of renameat2(2)."""
+HERE = -100
+"""AT_FDCWD."""
+
+BUILD_JSON = "build.json"
+
+
+def replace(target: str, fill: Callable[[str], None], say: Callable[[str], None]) -> None:
+    """Make the folder `target` hold what `fill` writes into a new folder, and nothing else.
+
+    The external data of the version before stays beside the new files until the next publish, so that
+    a reader who has just opened the old graph still finds it. Raises `StoreError` when the disk refuses.
+    """
+    parent = os.path.dirname(target)
+    try:
+        os.makedirs(parent, exist_ok=True)
+        with _staging(parent, os.path.basename(target)) as staging:
+            fill(staging)
+            _keep_previous_data(target, staging)
+            for name in os.listdir(staging):
+                _flush(os.path.join(staging, name))
+            files.flush_folder(staging)
+            _swap(staging, target, say)
+            files.flush_folder(parent)
+    except OSError as error:
+        raise files.explain(error, target) from error
+
+
+def is_intact(target: str, contents: Mapping[str, str], digest_of: Callable[[str], str]) -> bool:
+    """Tell whether a published folder holds exactly these files, by name and digest."""
+    try:
+        names = set(os.listdir(target))
+    except OSError:
+        return False
+    if not set(contents) <= names:
+        return False
+    return all(digest_of(os.path.join(target, name)) == digest for name, digest in contents.items())
+
+
+@contextmanager
+def _staging(parent: str, name: str) -> Iterator[str]:
+    path = tempfile.mkdtemp(prefix=f".{name}-", dir=parent)
+    # mkdtemp makes a private folder; what is published is for everyone to read.
+    os.chmod(path, 0o755)  # noqa: S103
+    try:
+        yield path
+    finally:
+        # After an exchange this is the old version.
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep_previous_data(target: str, staging: str) -> None:
+    for path in _external_data(target):
+        name = os.path.basename(path)
+        new = os.path.join(staging, name)
+        current = _newest_data(target)
+        if not os.path.exists(new) and path == current:
+            try:
+                os.link(path, new)
+            except OSError:
+                shutil.copyfile(path, new)
+
+
+def _external_data(target: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [
+            os.path.join(target, name)
+            for name in sorted(os.listdir(target))
+            if name.endswith(".onnx.data")
+        ]
+    return []
+
+
+def _newest_data(target: str) -> str | None:
+    """Give the external data that the published graph itself uses: the latest written."""
+    paths = _external_data(target)
+    return max(paths, key=lambda path: os.stat(path).st_mtime_ns) if paths else None
+
+
+def _flush(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _swap(staging: str, target: str, say: Callable[[str], None]) -> None:
+    if not os.path.lexists(target):
+        os.rename(staging, target)
+        return
+    refusal = _exchange(staging, target)
+    if refusal == 0:
+        return
+    say(
+        f"{target}: this file system cannot exchange folders ({os.strerror(refusal)}); "
+        "its files are replaced one by one, build.json last"
+    )
+    names = sorted(os.listdir(staging), key=lambda name: (name == BUILD_JSON, not name.endswith(".data")))
+    for name in names:
+        os.rename(os.path.join(staging, name), os.path.join(target, name))
+    for name in set(os.listdir(target)) - set(names):
+        os.unlink(os.path.join(target, name))
+
+
+def _exchange(one: str, other: str) -> int:
+    """Exchange two folders in one step; give 0, or the error number of a system that cannot."""
+    if not sys.platform.startswith("linux"):
+        return errno.ENOSYS
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return errno.ENOSYS
+    done = library.renameat2(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE)
+    return 0 if done == 0 else ctypes.get_errno()

@@ -1,0 +1,206 @@
+"""From recipes to a plan: the steps reachable from what is published, shared ones once.
+
+Pure: reads no file of the project and imports neither torch, onnx, onnxruntime, numpy nor hydra.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxbuild.core.digest import digest_value
+from onnxbuild.core.step import Output, Step
+from onnxbuild.core.values import plain
+from onnxbuild.recipe.schema import Recipe, Verify
+from onnxbuild.recipe.stage import Precision, StageContext
+from onnxbuild.steps.benchmark.spec import benchmark
+from onnxbuild.steps.data.spec import collect
+from onnxbuild.steps.evaluate.spec import evaluate, score
+from onnxbuild.steps.export.spec import export
+from onnxbuild.steps.reference.spec import predict, reference
+from onnxbuild.steps.samples.spec import samples
+from onnxbuild.steps.verify.spec import verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One published output of a recipe and what is measured of it."""
+
+    recipe: str
+    name: str
+    precision: Precision
+    gates: Verify
+    model: Output
+    exported: Output
+    fidelity: Output
+    latency: Output
+    metric: Output | None = None
+    reference_metric: Output | None = None
+
+    @property
+    def measured(self) -> tuple[Output, ...]:
+        """All outputs that a judgement needs."""
+        optional = (self.metric, self.reference_metric)
+        return (self.fidelity, self.latency, *(output for output in optional if output))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The steps of one build, producers before consumers."""
+
+    steps: tuple[Step, ...]
+    variants: tuple[Variant, ...]
+    owners: Mapping[int, tuple[str, ...]]
+    """By the identity of a step, the recipes that need it."""
+
+    def owner(self, step: Step) -> str:
+        """Name the recipes that need a step, for people."""
+        return ", ".join(self.owners.get(id(step), ()))
+
+
+def make_plan(recipes: Sequence[Recipe], only: Sequence[str] = ()) -> Plan:
+    """Plan the published variants of `recipes`; `only` names the stages to keep, all if empty."""
+    weaver = _Weaver()
+    variants = tuple(
+        weaver.variant(variant)
+        for recipe in recipes
+        for variant in _variants(recipe)
+        if not only or variant.name in only
+    )
+    return Plan(
+        steps=tuple(weaver.steps),
+        variants=variants,
+        owners={number: tuple(dict.fromkeys(names)) for number, names in weaver.owners.items()},
+    )
+
+
+def _variants(recipe: Recipe) -> list[Variant]:
+    collected: dict[str, Output] = {}
+
+    def data(name: str) -> Output:
+        if name not in collected:
+            collected[name] = collect(recipe, name)
+        return collected[name]
+
+    sampling = samples(recipe, data)
+    expected = reference(recipe, Output(sampling, "samples"))
+    exported = export(recipe, sampling, expected)
+    outputs = {"export": exported, **_stages(recipe, exported, data)}
+    variants = []
+    for name in recipe.publish:
+        gates = recipe.verify_of(name)
+        model = outputs[name]
+        metric = reference_metric = None
+        if gates.metric is not None and gates.data is not None:
+            items = data(gates.data)
+            metric = evaluate(recipe, name, gates, model, items)
+            reference_metric = score(recipe, gates, predict(recipe, items), items)
+        variants.append(
+            Variant(
+                recipe=recipe.name,
+                name=name,
+                precision=find_precision(recipe, name),
+                gates=gates,
+                model=model,
+                exported=exported,
+                fidelity=verify(recipe, name, model, sampling, expected),
+                latency=benchmark(recipe, name, model, exported, sampling),
+                metric=metric,
+                reference_metric=reference_metric,
+            )
+        )
+    return variants
+
+
+def _stages(recipe: Recipe, exported: Output, data: Any) -> dict[str, Output]:
+    outputs: dict[str, Output] = {}
+    left = dict(recipe.stages)
+    # Stages may be written in any order; the recipe's check has refused cycles and unknown names.
+    while left:
+        for name, use in list(left.items()):
+            if use.from_ in left:
+                continue
+            source = exported if use.from_ == "export" else outputs[use.from_]
+            context = StageContext(name=name, recipe=recipe, data=data)
+            outputs[name] = use.stage.apply(source, context)
+            del left[name]
+    return outputs
+
+
+def find_precision(recipe: Recipe, variant: str) -> Precision:
+    """Say what a variant's numbers are: what the nearest stage before it made of them."""
+    name = variant
+    while name != "export":
+        use = recipe.stages[name]
+        if use.stage.precision is not None:
+            return use.stage.precision
+        name = use.from_
+    return "fp32"
+
+
+class _Weaver:
+    """Makes equal steps one, within a recipe and between recipes."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.owners: dict[int, list[str]] = {}
+        self._by_identity: dict[str, Step] = {}
+        self._woven: dict[int, Step] = {}
+        self._kept: list[Step] = []
+        """The steps as they came, so that no identity is used twice."""
+
+    def variant(self, variant: Variant) -> Variant:
+        """Give the variant with all its outputs woven in."""
+        woven = {
+            field.name: self._output(value, variant.recipe)
+            for field in dataclasses.fields(variant)
+            if isinstance(value := getattr(variant, field.name), Output)
+        }
+        return dataclasses.replace(variant, **woven)
+
+    def _output(self, output: Output, recipe: str) -> Output:
+        pending = [output.step]
+        while pending:
+            step = pending[-1]
+            sources = [source.step for source in step.inputs.values()]
+            missing = [source for source in sources if id(source) not in self._woven]
+            if missing:
+                pending.extend(missing)
+                continue
+            pending.pop()
+            if id(step) not in self._woven:
+                self._woven[id(step)] = self._weave(step)
+                self._kept.append(step)
+        self._own(self._woven[id(output.step)], recipe)
+        return Output(self._woven[id(output.step)], output.name)
+
+    def _weave(self, step: Step) -> Step:
+        inputs = {
+            name: Output(self._woven[id(output.step)], output.name)
+            for name, output in step.inputs.items()
+        }
+        identity = digest_value(
+            {
+                "run": step.run,
+                "options": plain(step.options),
+                "inputs": {name: [id(item.step), item.name] for name, item in inputs.items()},
+                "outputs": list(step.outputs),
+                "libraries": list(step.libraries),
+                "place": [step.folder, list(step.variables), step.threads, step.machine],
+            }
+        )
+        if identity not in self._by_identity:
+            self._by_identity[identity] = dataclasses.replace(step, inputs=inputs)
+            self.steps.append(self._by_identity[identity])
+        return self._by_identity[identity]
+
+    def _own(self, step: Step, recipe: str) -> None:
+        pending = [step]
+        while pending:
+            step = pending.pop()
+            names = self.owners.setdefault(id(step), [])
+            if recipe not in names:
+                names.append(recipe)
+                pending.extend(output.step for output in step.inputs.values())

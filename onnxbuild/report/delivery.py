@@ -1,0 +1,245 @@
+"""From measured variants to published ones: judge each, and replace what has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnxbuild
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.digest import digest_bytes, digest_file, digest_value
+from onnxbuild.core.events import Event, Said
+from onnxbuild.core.facts import name_path
+from onnxbuild.core.step import Output
+from onnxbuild.core.trace import Fact, Trace
+from onnxbuild.engine.build import Build
+from onnxbuild.engine.publish import BUILD_JSON, is_intact
+from onnxbuild.engine.publish import replace as replace_folder
+from onnxbuild.errors import OnnxbuildError
+from onnxbuild.planner import Plan, Variant
+from onnxbuild.recipe.schema import Recipe
+from onnxbuild.report.build_json import make_build_json
+from onnxbuild.report.judge import Finding, fidelity_summary, judge
+from onnxbuild.report.result import Fidelity, Problem, RecipeResult, VariantResult
+from onnxbuild.stores.local import LocalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What came of the variants of a build."""
+
+    recipes: Mapping[str, RecipeResult]
+    problems: tuple[Problem, ...]
+    facts: tuple[Fact, ...]
+    """The published files, as they must stay for this answer to stay true."""
+
+
+class Delivery:
+    """Judges and publishes the variants of one build."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        build: Build,
+        store: LocalStore,
+        recipes: Mapping[str, Recipe],
+        root: str,
+        listen: Callable[[Event], None],
+    ) -> None:
+        self._plan = plan
+        self._build = build
+        self._store = store
+        self._recipes = recipes
+        self._root = root
+        self._listen = listen
+        self._problems: list[Problem] = []
+        self._facts: list[Fact] = []
+
+    def deliver(self, artifacts: str) -> Delivered:
+        """Publish every variant that passed under ``<artifacts>/<recipe>/<variant>/``."""
+        recipes: dict[str, dict[str, VariantResult]] = {name: {} for name in self._recipes}
+        for variant in self._plan.variants:
+            folder = os.path.join(self._root, artifacts, variant.recipe, variant.name)
+            recipes[variant.recipe][variant.name] = self._variant(variant, folder)
+        return Delivered(
+            recipes={
+                name: RecipeResult(name=name, variants=variants)
+                for name, variants in recipes.items()
+            },
+            problems=tuple(self._problems),
+            facts=tuple(self._facts),
+        )
+
+    def _variant(self, variant: Variant, folder: str) -> VariantResult:
+        path = os.path.join(folder, "model.onnx")
+        result = VariantResult(
+            recipe=variant.recipe, variant=variant.name, path=path, published=False
+        )
+        # Measurements are read first: a lost one is built again, which may change what is published.
+        self._build.ensure(variant.measured)
+        model = self._build.results(variant.model)
+        exported = self._build.results(variant.exported)
+        measured = self._measured(variant)
+        if model is None or exported is None or measured is None:
+            return result
+        findings = judge(
+            variant=variant.name,
+            precision=variant.precision,
+            verify=variant.gates,
+            fidelity=measured["fidelity"],
+            metric=measured["metric"],
+            reference_metric=measured["reference_metric"],
+            size=model.size,
+            export_size=exported.size,
+            latency=measured["latency"],
+        )
+        fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
+        result = replace(
+            result,
+            fidelity=fidelity,
+            reference_metric=measured["reference_metric"],
+            findings=tuple(findings),
+            operators=measured["fidelity"]["model"]["nodes"],
+        )
+        missed = [item for item in findings if item.level == "gate" and not item.passed]
+        if missed:
+            self._problems.extend(self._gate_problem(variant, item, path) for item in missed)
+            return result
+        self._warn(variant, findings)
+        return self._publish(variant, model, result, measured, folder)
+
+    def _measured(self, variant: Variant) -> dict[str, Any] | None:
+        outputs: dict[str, Output | None] = {
+            "fidelity": variant.fidelity,
+            "latency": variant.latency,
+            "metric": variant.metric,
+            "reference_metric": variant.reference_metric,
+        }
+        values: dict[str, Any] = {}
+        for name, output in outputs.items():
+            if output is None:
+                values[name] = None
+                continue
+            artifact = self._build.results(output)
+            if artifact is None:
+                return None
+            values[name] = self._read(artifact)
+        return values
+
+    def _read(self, artifact: Artifact) -> Any:
+        if artifact.inline is not None:
+            return json.loads(artifact.inline)
+        with open(self._store.path(artifact), encoding="utf-8") as file:
+            return json.load(file)
+
+    def _publish(
+        self,
+        variant: Variant,
+        model: Artifact,
+        result: VariantResult,
+        measured: Mapping[str, Any],
+        folder: str,
+    ) -> VariantResult:
+        recipe = self._recipes[variant.recipe]
+        external = recipe.export.external_data
+        identity = digest_value([model.digest, external])
+        made = self._store.actions.published(identity)
+
+        def text(files: Mapping[str, tuple[str, int]]) -> str:
+            return make_build_json(
+                recipe=recipe,
+                variant=variant,
+                fidelity=result.fidelity,
+                measured=measured,
+                findings=result.findings,
+                files=files,
+                traces=self._traces(),
+                version=onnxbuild.__version__,
+            )
+
+        if made is None or not is_intact(
+            folder, _contents(made, text(made)), self._build.digest_path
+        ):
+            self._build.ensure([variant.model])
+            made = self._replace(model, external, folder, text)
+            self._store.actions.note_published(identity, made)
+        for name, digest in _contents(made, text(made)).items():
+            place = name_path(os.path.join(folder, name), self._root, {})
+            self._facts.append(("file", place, digest))
+        return replace(
+            result,
+            published=True,
+            digest=made["model.onnx"][0],
+            bytes=sum(size for _, size in made.values()),
+        )
+
+    def _replace(
+        self,
+        model: Artifact,
+        external: Any,
+        folder: str,
+        text: Callable[[Mapping[str, tuple[str, int]]], str],
+    ) -> dict[str, tuple[str, int]]:
+        # Imported here: nothing else of a build that publishes nothing needs the ONNX libraries.
+        from onnxbuild.graph.save import write_model
+
+        made: dict[str, tuple[str, int]] = {}
+
+        def fill(staging: str) -> None:
+            names = write_model(self._store.path(model), staging, external_data=external)
+            for name in names:
+                path = os.path.join(staging, name)
+                made[name] = (digest_file(path), os.path.getsize(path))
+            with open(os.path.join(staging, BUILD_JSON), "w", encoding="utf-8") as file:
+                file.write(text(made))
+
+        replace_folder(folder, fill, lambda what: self._listen(Said(what)))
+        return made
+
+    def _traces(self) -> dict[int, Trace]:
+        found: dict[int, Trace] = {}
+        for step in self._plan.steps:
+            for name in step.outputs:
+                trace = self._build.trace_of(Output(step, name))
+                if trace is not None:
+                    found[id(step)] = trace
+        return found
+
+    def _warn(self, variant: Variant, findings: tuple[Finding, ...]) -> None:
+        for item in findings:
+            if item.level == "warning" and not item.passed:
+                self._listen(Said(f"{variant.recipe}/{variant.name}: {_describe(item)}"))
+
+    def _gate_problem(self, variant: Variant, finding: Finding, path: str) -> Problem:
+        hint = finding.hint
+        if os.path.exists(path):
+            older = os.path.relpath(path)
+            hint = f"{hint}; {older} is from an earlier build and was left as it is".lstrip("; ")
+        return Problem(
+            what=f"{variant.recipe}/{variant.name} was not published: {_describe(finding)}",
+            where=f"verify.{variant.name}",
+            hint=hint,
+            exit_code=3,
+        )
+
+
+def _describe(finding: Finding) -> str:
+    where = f" ({finding.where})" if finding.where else ""
+    return f"{finding.what}{where}: measured {finding.measured}, asked {finding.asked}"
+
+
+def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:
+    """Give the digests of all that a published folder must hold."""
+    contents = {name: digest for name, (digest, _) in made.items()}
+    contents[BUILD_JSON] = digest_bytes(text.encode())
+    return contents
+
+
+def read_error(error: OnnxbuildError) -> Problem:
+    """Say an error as a value."""
+    return Problem(
+        what=error.what, where=error.where, hint=error.hint, exit_code=error.exit_code
+    )

@@ -1,0 +1,175 @@
+"""What a build gives back: values that the command line prints and Python code reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+Status: TypeAlias = Literal["ok", "failed", "gate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """How far a variant is from PyTorch: the worst over its outputs and the shapes visited."""
+
+    max_abs: float | None = None
+    """Largest absolute error."""
+
+    max_rel: float | None = None
+    """Largest relative error."""
+
+    scaled: float | None = None
+    """Largest error over the largest value of the reference."""
+
+    cosine: float | None = None
+    """Least cosine with the reference."""
+
+    metric: Mapping[str, float] | None = None
+    """The recipe's metric, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantResult:
+    """One variant of a recipe after a build."""
+
+    recipe: str
+    variant: str
+    path: str
+    """The published ``model.onnx``."""
+
+    published: bool
+    """The file at `path` is this build's. False when a gate or a step failed; an older file may lie there."""
+
+    digest: str = ""
+    """Digest of ``model.onnx``."""
+
+    bytes: int = 0
+    """Size of all published files of the model."""
+
+    operators: int = 0
+    """Nodes of the graph."""
+
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    reference_metric: Mapping[str, float] | None = None
+    """PyTorch's own value of the metric."""
+
+    findings: tuple[Any, ...] = ()
+    """What was measured against what was asked, each an `onnxbuild.report.judge.Finding`."""
+
+    def read_bytes(self) -> bytes:
+        """Read the published model. Raises `OSError` when it is not there."""
+        with open(self.path, "rb") as file:
+            return file.read()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """How one step of a build ended."""
+
+    label: str
+    recipe: str
+    status: Literal["ran", "cached", "failed", "skipped"]
+    seconds: float
+    """Wall time of the run that made the result: now, or earlier when cached."""
+
+    reason: str
+    """Why it ran; empty when it did not."""
+
+    key: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that went wrong, in the user's words."""
+
+    what: str
+    where: str = ""
+    hint: str = ""
+    traceback: str = ""
+    exit_code: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeResult:
+    """The variants of one recipe."""
+
+    name: str
+    variants: Mapping[str, VariantResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """What `onnxbuild.run` gives."""
+
+    status: Status
+    recipes: Mapping[str, RecipeResult]
+    steps: tuple[StepResult, ...]
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def variants(self) -> Mapping[str, VariantResult]:
+        """The variants of the only recipe. Raises `ValueError` when several were built."""
+        if len(self.recipes) != 1:
+            msg = f"{len(self.recipes)} recipes were built: use .recipes[name].variants"
+            raise ValueError(msg)
+        return next(iter(self.recipes.values())).variants
+
+    @property
+    def exit_code(self) -> int:
+        """What the command exits with: 0, 1 for a failed step, 3 for a missed gate."""
+        return {"ok": 0, "failed": 1, "gate": 3}[self.status]
+
+    def as_cached(self) -> BuildResult:
+        """Give what the same build gives when nothing has changed: every step cached."""
+        steps = tuple(replace(step, status="cached", reason="") for step in self.steps)
+        return replace(self, steps=steps, warnings=(), seconds=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what ``run --json`` prints."""
+        return {
+            "status": self.status,
+            "recipes": [
+                {
+                    "name": recipe.name,
+                    "published": [_variant(item) for item in recipe.variants.values() if item.published],
+                }
+                for recipe in self.recipes.values()
+            ],
+            "steps": [
+                {
+                    "label": step.label,
+                    "recipe": step.recipe,
+                    "status": step.status,
+                    "seconds": round(step.seconds, 3),
+                    "reason": step.reason,
+                }
+                for step in self.steps
+            ],
+            "errors": [
+                {"what": item.what, "where": item.where, "hint": item.hint} for item in self.errors
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def _variant(item: VariantResult) -> dict[str, Any]:
+    fidelity = item.fidelity
+    metric = fidelity.metric
+    return {
+        "variant": item.variant,
+        "path": item.path,
+        "digest": item.digest,
+        "bytes": item.bytes,
+        "fidelity": {
+            "max_abs": fidelity.max_abs,
+            "max_rel": fidelity.max_rel,
+            "scaled": fidelity.scaled,
+            "cosine": fidelity.cosine,
+            # A single unnamed metric is a number, as its function returned it.
+            "metric": metric.get("metric") if metric and set(metric) == {"metric"} else metric,
+        },
+    }

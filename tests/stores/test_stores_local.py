@@ -1,0 +1,129 @@
+"""The local store."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from contracts.stores import StoreContract
+from onnxbuild.errors import StoreError
+from onnxbuild.stores.local import LocalStore
+
+
+class TestLocalStore(StoreContract):
+    """The contract, kept by the store in a folder."""
+
+    @pytest.fixture
+    def store(self, tmp_path):
+        store = LocalStore(str(tmp_path / "store"))
+        yield store
+        store.close()
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = LocalStore(str(tmp_path / "store"))
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: b"X" + content[1:], id="flipped"),
+        pytest.param(lambda content: content[:-1], id="truncated"),
+        pytest.param(lambda content: b"", id="emptied"),
+    ],
+)
+def test_damage_is_found_and_put_aside(tmp_path, damage):
+    """Another process sees damaged content as not there; putting it again repairs it."""
+    writer = LocalStore(str(tmp_path))
+    model = writer.put_graph(b"graph" * 100, [], 0)
+    path = writer.path(model)
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        content = damage(file.read())
+        file.seek(0)
+        file.truncate()
+        file.write(content)
+
+    reader = LocalStore(str(tmp_path))
+
+    assert reader.damaged(model) == (model.digest,)
+    assert reader.quarantined == [model.digest]
+    assert not os.path.exists(path)
+    reader.put_graph(b"graph" * 100, [], 0)
+    assert reader.damaged(model) == ()
+
+
+def test_content_is_read_only(store):
+    """Blobs cannot be written by accident."""
+    digest = store.put_bytes(b"x")
+
+    assert stat.S_IMODE(os.stat(store.blob_path(digest)).st_mode) == 0o444
+
+
+def test_file_inside_the_store_is_moved(store):
+    """What a step wrote into its folder is not copied."""
+    with store.folder() as folder:
+        path = os.path.join(folder, "made")
+        with open(path, "wb") as file:
+            file.write(b"made")
+        inode = os.stat(path).st_ino
+        digest = store.put_file(path)
+
+    assert os.stat(store.blob_path(digest)).st_ino == inode
+
+
+def test_nothing_temporary_is_left(store):
+    """After puts of all kinds no temporary file remains."""
+    store.put_bytes(b"x")
+    store.put_graph(b"g", [], 0)
+
+    assert os.listdir(os.path.join(store.root, "tmp")) == []
+
+
+def test_folder_that_cannot_be_made_is_said(tmp_path):
+    """A store below a file is refused in words."""
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(StoreError, match="cannot write the store"):
+        LocalStore(str(tmp_path / "file" / "store"))
+
+
+def test_store_of_another_layout_is_refused(tmp_path):
+    """A store that a later onnxbuild wrote is left alone."""
+    store = LocalStore(str(tmp_path))
+    store.traces("b3:x")
+    store.actions._connect().execute("PRAGMA user_version=99")
+    store.close()
+
+    with pytest.raises(StoreError, match="layout 99"):
+        LocalStore(str(tmp_path)).traces("b3:x")
+
+
+def test_claim_of_a_dead_process_is_free(tmp_path):
+    """A claim ends with the process that held it, even by kill -9."""
+    code = (
+        "import os, signal\n"
+        "from onnxbuild.stores.local import LocalStore\n"
+        f"claim = LocalStore({str(tmp_path)!r}).claim('b3:key')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+
+    claim = LocalStore(str(tmp_path)).claim("b3:key")
+
+    assert claim.holder == ""
+    claim.release()
+
+
+def test_digests_of_files_are_remembered(store):
+    """What was remembered of a file comes back."""
+    store.remember_files({"/a": ((1, 2, 3, 4), "b3:a")})
+
+    assert store.known_files() == {"/a": ((1, 2, 3, 4), "b3:a")}
