@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
+import json
 import os
 import shutil
 import sys
@@ -67,31 +67,27 @@ def _staging(parent: str, name: str) -> Iterator[str]:
 
 
 def _keep_previous_data(target: str, staging: str) -> None:
-    for path in _external_data(target):
-        name = os.path.basename(path)
+    """Link the external data that the published graph uses into the new folder: it, and no older one."""
+    for name in _published_data(target):
         new = os.path.join(staging, name)
-        current = _newest_data(target)
-        if not os.path.exists(new) and path == current:
-            try:
-                os.link(path, new)
-            except OSError:
-                shutil.copyfile(path, new)
+        if os.path.exists(new):
+            continue
+        try:
+            os.link(os.path.join(target, name), new)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            shutil.copyfile(os.path.join(target, name), new)
 
 
-def _external_data(target: str) -> list[str]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return [
-            os.path.join(target, name)
-            for name in sorted(os.listdir(target))
-            if name.endswith(".onnx.data")
-        ]
-    return []
-
-
-def _newest_data(target: str) -> str | None:
-    """Give the external data that the published graph itself uses: the latest written."""
-    paths = _external_data(target)
-    return max(paths, key=lambda path: os.stat(path).st_mtime_ns) if paths else None
+def _published_data(target: str) -> list[str]:
+    try:
+        with open(os.path.join(target, BUILD_JSON), encoding="utf-8") as file:
+            names = list(json.load(file)["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # Nothing published, or not by us: nothing to keep.
+        return []
+    return [name for name in names if name.endswith(".onnx.data") and os.sep not in name]
 
 
 def _flush(path: str) -> None:
