@@ -12,6 +12,7 @@ from typing import Any
 
 from onnxbuild.compose import Composition, compose
 from onnxbuild.core.events import Event, Listener, Said
+from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact, Trace
@@ -266,6 +267,29 @@ def view(workplace: Workplace) -> PlanView:
 def workplace_facts(workplace: Workplace) -> tuple[Fact, ...]:
     """Give what reading the recipes was seen to depend on."""
     return tuple(fact for item in workplace.compositions for fact in item.facts)
+
+
+def _refuse_mixtures(compositions: Sequence[Composition]) -> None:
+    """One plan has one project, one store, and one recipe of each name."""
+    first = compositions[0]
+    names: dict[str, int] = {}
+    for index, item in enumerate(compositions):
+        if item.root != first.root:
+            raise UsageError(
+                f"the recipes lie in different projects: {first.root} and {item.root}",
+                hint="run each project's recipes in a call of their own",
+            )
+        if item.recipe.settings != first.recipe.settings:
+            raise UsageError(
+                "the recipes have different settings",
+                hint="put settings into configs/ or on the command line, or run the recipes one by one",
+            )
+        if item.recipe.name in names:
+            raise UsageError(
+                f"two recipes are named {item.recipe.name!r}",
+                hint="their models would go to the same folder: give one another `name:`",
+            )
+        names[item.recipe.name] = index
 
 
 def step_facts(step: Step) -> tuple[Fact, ...]:

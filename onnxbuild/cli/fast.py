@@ -61,19 +61,20 @@ def remember(workplace: Workplace, facts: Iterable[tuple[str, str, str]], text: 
 
 def _place(arguments: list[str]) -> tuple[str, str, str] | None:
     """Give the folder of answers, the key of this call and the project root."""
-    from onnxbuild.project import find_root
+    from onnxbuild.project import find_root, store_folder
 
     recipe = ""
     for word in arguments[1:]:
         if word.endswith((".yaml", ".yml")) and "=" not in word and os.path.isfile(word):
-            recipe = os.path.abspath(word)
+            recipe = os.path.realpath(word)
             break
     if not recipe:
         return None
-    root = find_root(os.path.dirname(recipe), os.path.expanduser("~"))
-    store = os.environ.get("ONNXBUILD_STORE") or os.path.join(root, ".onnxbuild")
+    root = find_root(os.path.dirname(recipe))
+    # Where the recipe's settings put the store is not known yet: answers lie in the project then.
+    store = store_folder(root)
     look = [str(sys.stdout.isatty()), os.environ.get("NO_COLOR", ""), os.environ.get("COLUMNS", "")]
-    here = os.path.relpath(os.getcwd(), root)
+    here = os.path.relpath(os.path.realpath(os.getcwd()), root)
     machine = os.uname()
     key = "\0".join(
         [sys.version, sys.prefix, machine.nodename, machine.machine, here, recipe[len(root) :], *look, *arguments]

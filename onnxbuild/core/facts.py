@@ -11,6 +11,9 @@ folder    path                   empty: a folder was there
 listing   path                   digest of the names and kinds of what the folder holds
 package   distribution           its version; empty where it is not installed
 prefix    start of a name        names and versions of all distributions that begin so
+link      path                   digest of where a symbolic link points
+shadows   modules in folder      which of the modules looked for in the folder are there: none
+module    module                 empty: no package that is installed brings it
 variable  environment variable   digest of its value; empty where it is not set
 machine   ``id``                 this machine (results that depend on files outside the project)
 ========  =====================  =====================================================
@@ -92,10 +95,16 @@ def now(
         return kind, digest_variable(name)
     if kind == "machine":
         return kind, machine_id()
+    if kind == "module":
+        return kind, "installed" if name in importable() else ""
+    if kind == "shadows":
+        return kind, shadowing(name, root, roots)
     try:
         path = find_path(name, root, roots)
     except KeyError:
         return "absent", ""
+    if kind == "link" and os.path.islink(path):
+        return kind, digest_link(path)
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -140,6 +149,11 @@ def digest_listing(path: str, ignored: tuple[str, ...] = ()) -> str:
     """Digest the names in a folder and whether each is a folder, less what is never observed."""
     from onnxbuild.core.digest import digest_bytes
 
+    return digest_bytes("\n".join(list_folder(path, ignored)).encode("utf-8", "surrogateescape"))
+
+
+def list_folder(path: str, ignored: tuple[str, ...] = ()) -> list[str]:
+    """List the names in a folder, those of folders with a slash, less what is never observed."""
     lines = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -147,7 +161,37 @@ def digest_listing(path: str, ignored: tuple[str, ...] = ()) -> str:
                 continue
             lines.append(entry.name + ("/" if entry.is_dir() else ""))
     lines.sort()
-    return digest_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
+    return lines
+
+
+def digest_link(path: str) -> str:
+    """Digest where a symbolic link points. Raises `OSError` when it is none."""
+    from onnxbuild.core.digest import digest_bytes
+
+    return digest_bytes(os.readlink(path).encode("utf-8", "surrogateescape"))
+
+
+def shadowing(name: str, root: str, roots: dict[str, str]) -> str:
+    """List which of ``numpy,torch in ./folder`` are in the folder, as a module or as a folder.
+
+    One look at the folder for all modules that were looked for there before they were found
+    elsewhere: a step that imports scikit-learn looks for some hundred beside its own code.
+    """
+    wanted, _, folder = name.partition(" in ")
+    try:
+        names = os.listdir(find_path(folder, root, roots))
+    except (OSError, KeyError):
+        return ""
+    stems = {stem for stem, _, rest in map(_partition_dot, names) if not rest or _is_module(rest)}
+    return ",".join(module for module in wanted.split(",") if module in stems)
+
+
+def _partition_dot(name: str) -> tuple[str, str, str]:
+    return name.partition(".")
+
+
+def _is_module(suffix: str) -> bool:
+    return suffix in {"py", "pyc"} or suffix.endswith("so")
 
 
 def digest_variable(name: str) -> str:
@@ -161,6 +205,7 @@ def digest_variable(name: str) -> str:
 
 
 _installed: dict[str, str] = {}
+_importable: set[str] = set()
 
 
 def installed() -> dict[str, str]:
@@ -178,10 +223,17 @@ def installed() -> dict[str, str]:
             except OSError:
                 continue
             for name in names:
+                _importable.add(name.partition(".")[0])
                 if name.endswith((".dist-info", ".egg-info")):
                     distribution, _, version = name[:-10].partition("-")
                     _installed.setdefault(normalize(distribution), version.partition("-py")[0])
     return _installed
+
+
+def importable() -> set[str]:
+    """Give the names of the modules and folders in the folders of installed packages."""
+    installed()
+    return _importable
 
 
 def prefixed(start: str) -> str:

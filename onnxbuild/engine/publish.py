@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from onnxbuild.stores import files
+from onnxbuild.core import files
 
 EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import PREFIX, Content, digest_bytes, digest_file
 from onnxbuild.core.trace import Trace
-from onnxbuild.stores import files
+from onnxbuild.core import files
 from onnxbuild.stores.actions import Actions, Signature
 from onnxbuild.stores.claims import FileClaim
 

@@ -1,4 +1,4 @@
-"""The store's file layer: every write, flush and rename of a store goes through here.
+"""The file layer: every write, flush and rename of a store or a publish goes through here.
 
 The order of a write is: temporary file, flush, rename, flush of the folder. Whoever crashes at any
 point leaves either nothing or the whole content under its name.
