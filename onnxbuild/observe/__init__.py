@@ -1,0 +1,1 @@
+"""Sees what a step depends on: every file, missing file, folder and package that it looks at."""

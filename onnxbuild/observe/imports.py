@@ -1,0 +1,143 @@
+"""What project code imports that is already there, and what nobody has installed.
+
+A module that a server loaded before it forked raises no event when it is imported again. It is a
+dependency of a step only when project code imports it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+from onnxbuild.core.facts import importable, normalize
+from onnxbuild.observe import native, switch
+from onnxbuild.observe.packages import owners
+from onnxbuild.observe.record import Record
+from onnxbuild.observe.scope import OUTSIDE, PROJECT, SITE, resolve
+from onnxbuild.observe.switch import tell
+
+_installed = False
+
+
+def install() -> None:
+    """Replace `__import__`, `importlib.import_module` and `importlib.util.find_spec`, once in a process."""
+    global _installed  # noqa: PLW0603  the wrapped functions stay
+    if _installed:
+        return
+    _installed = True
+    builtins.__import__ = _wrap_import(builtins.__import__)
+    importlib.import_module = _wrap_import_module(importlib.import_module)
+    importlib.util.find_spec = _wrap_find_spec(importlib.util.find_spec)
+
+
+def _wrap_import(original: Any) -> Any:
+    @functools.wraps(original)
+    def __import__(  # noqa: A001, N807
+        name: str,
+        globals: Any = None,  # noqa: A002
+        locals: Any = None,  # noqa: A002
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        if switch.current is None or switch.state.busy:
+            module = original(name, globals, locals, fromlist, level)
+            native.wrap_loaded()
+            return module
+        try:
+            module = original(name, globals, locals, fromlist, level)
+        except ModuleNotFoundError as error:
+            tell(_see_missing, error.name, globals)
+            raise
+        native.wrap_loaded()
+        if level == 0 and globals is not None:
+            tell(_see_import, name, fromlist, globals.get("__file__"))
+        return module
+
+    return __import__
+
+
+def _wrap_import_module(original: Any) -> Any:
+    @functools.wraps(original)
+    def import_module(name: str, package: str | None = None) -> Any:
+        try:
+            module = original(name, package)
+        except ModuleNotFoundError as error:
+            tell(_see_missing, error.name, sys._getframe(1).f_globals)
+            raise
+        native.wrap_loaded()
+        if switch.is_on() and not name.startswith("."):
+            tell(_see_import, name, (), sys._getframe(1).f_globals.get("__file__"))
+        return module
+
+    return import_module
+
+
+def _wrap_find_spec(original: Any) -> Any:
+    @functools.wraps(original)
+    def find_spec(name: str, package: str | None = None) -> Any:
+        spec = original(name, package)
+        if spec is None:
+            tell(_see_missing, name, sys._getframe(1).f_globals)
+        elif switch.is_on():
+            tell(_see_import, name, (), sys._getframe(1).f_globals.get("__file__"))
+        return spec
+
+    return find_spec
+
+
+def _see_missing(record: Record, name: str | None, importer: Any) -> None:
+    """Project code looked for a module that nobody has: installing it would change what the step sees."""
+    file = (importer or {}).get("__file__")
+    if not isinstance(file, str) or not record.is_project_file(file):
+        # What a library looks for, it has as a library of its version does.
+        return
+    if (
+        name
+        and "." not in name
+        and name not in importable()
+        and name not in sys.stdlib_module_names
+    ):
+        record.module(name)
+
+
+def _see_import(record: Record, name: str, fromlist: Any, importer: Any) -> None:
+    if not isinstance(importer, str) or not record.is_project_file(importer):
+        return
+    names = {name, name.partition(".")[0], *(f"{name}.{item}" for item in fromlist or ())}
+    for each in names:
+        module = sys.modules.get(each)
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str):
+            _see_module(record, file)
+
+
+def _see_module(record: Record, file: str) -> None:
+    path = resolve(file)
+    if path is None:
+        return
+    kind, placed = record.scope.place(path)
+    if kind in {PROJECT, OUTSIDE}:
+        record.look(path, opened=True)
+    if kind != SITE:
+        return
+    site = record.scope.site(placed)
+    for distribution in owners(placed, site) if site else ():
+        record.package_with_requirements(distribution, _loaded_distributions)
+
+
+def _loaded_distributions(record: Record) -> set[str]:
+    """The distributions of what is imported now."""
+    found = set()
+    for name, module in list(sys.modules.items()):
+        if "." in name:
+            continue
+        found.add(normalize(name))
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str):
+            site = record.scope.site(file)
+            found.update(owners(file, site) if site else ())
+    return found

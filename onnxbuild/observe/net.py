@@ -1,0 +1,242 @@
+"""The net under the hooks: which files below the project root were opened by anybody at all.
+
+Native code and programs that are not Python open files that no hook sees; the kernel does (inotify, so on
+Linux only; elsewhere `Net.reason` says that there is none). The driver spreads the net once for a build::
+
+    net = Net(root, ignored)
+    net.start()
+    mark = net.mark()  # a step begins
+    with net.own():  # what the driver itself opens meanwhile is nobody's dependency
+        digest_file(path)
+    net.unexplained(mark, logs)  # it has ended: what was opened since, less what the logs
+    #                              (`Observer(log=…)`) of all jobs that ran meanwhile tell of
+    net.lost  # not empty: events were dropped, no step that ran meanwhile gets a trace
+
+What remains unexplained is charged to every step that was running.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import struct
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from onnxbuild.observe.log import read_lines
+from onnxbuild.observe.record import is_below
+from onnxbuild.observe.scope import UNSEEN
+
+IN_OPEN = 0x20
+IN_MOVED_TO = 0x80
+IN_CREATE = 0x100
+IN_DELETE_SELF = 0x400
+IN_Q_OVERFLOW = 0x4000
+IN_IGNORED = 0x8000
+IN_ONLYDIR = 0x1000000
+IN_DONT_FOLLOW = 0x2000000
+IN_EXCL_UNLINK = 0x4000000
+IN_ISDIR = 0x40000000
+
+WATCHED = IN_OPEN | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK
+
+SKIPPED = UNSEEN | {
+    ".hypothesis", ".idea", ".ipynb_checkpoints", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache",
+    ".tox", ".vscode", "dist-packages", "node_modules", "site-packages",
+}  # fmt: skip
+"""Folders of tools: large, opened all the time, and never what a step reads."""
+
+_HEADER = struct.Struct("iIII")
+
+
+class Net:
+    """Collects the files below `root` that any process opens."""
+
+    def __init__(self, root: str, ignored: Sequence[str] = ()) -> None:
+        self.root = os.path.normpath(os.path.abspath(root))
+        self.ignored = frozenset(os.path.normpath(os.path.abspath(folder)) for folder in ignored)
+        self.reason = ""
+        """Why there is no net, or only a part of one; empty when it is whole."""
+        self.lost = ""
+        """Why opens may have been missed since the start; empty when none was."""
+        self._opened: list[str | None] = []
+        self._folders: dict[int, str] = {}
+        self._lock = threading.RLock()
+        self._descriptor = -1
+        self._ears: tuple[int, int] | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Watch every folder below the root, and those that will appear."""
+        if not sys.platform.startswith("linux"):
+            self.reason = f"{sys.platform} does not tell which files are opened"
+            return
+        self._library = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._descriptor < 0:
+            self.reason = f"inotify: {os.strerror(ctypes.get_errno())}"
+            return
+        with self._lock:
+            self._watch(self.root)
+        self._ears = os.pipe()
+        self._thread = threading.Thread(target=self._listen, name="onnxbuild-net", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the net in. What was collected stays."""
+        if self._thread is not None and self._ears is not None:
+            os.write(self._ears[1], b".")
+            self._thread.join()
+            os.close(self._ears[0])
+            os.close(self._ears[1])
+            self._thread, self._ears = None, None
+        if self._descriptor >= 0:
+            self._read()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Net:  # noqa: PYI034
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def mark(self) -> int:
+        """Give the present moment, for `opened_since`."""
+        self._read()
+        return len(self._opened)
+
+    def opened_since(self, mark: int) -> frozenset[str]:
+        """Give the absolute paths of the files that others than the driver opened since `mark`."""
+        self._read()
+        with self._lock:
+            return frozenset(path for path in self._opened[mark:] if path is not None)
+
+    def drain(self) -> frozenset[str]:
+        """Give all paths opened so far and forget them. Marks that were given before mean nothing then."""
+        opened = self.opened_since(0)
+        with self._lock:
+            self._opened.clear()
+        return opened
+
+    def unexplained(self, mark: int, logs: Iterable[str]) -> frozenset[str]:
+        """Give what was opened since `mark` and is in none of the logs of jobs."""
+        opened = self.opened_since(mark)
+        if not opened:
+            return opened
+        explained: set[str] = set()
+        for log in logs:
+            explained |= read_log(log)
+        return frozenset(
+            path for path in opened if path not in explained and not is_below(path, explained)
+        )
+
+    @contextmanager
+    def own(self) -> Iterator[None]:
+        """What is opened in between is the driver's own. Keep it short: others are not seen meanwhile."""
+        mark = self.mark()
+        try:
+            yield
+        finally:
+            self._read()
+            with self._lock:
+                self._opened[mark:] = [None] * (len(self._opened) - mark)
+
+    def driver_opened(self, path: str) -> None:
+        """Say that the driver has just opened `path` itself: the last open of it is explained."""
+        self._read()
+        with self._lock:
+            for position in range(len(self._opened) - 1, -1, -1):
+                if self._opened[position] == path:
+                    self._opened[position] = None
+                    return
+
+    def _watch(self, folder: str, *, is_new: bool = False) -> None:
+        """Watch a folder and all below it. The files of one that is new may have been opened already."""
+        folders = [folder]
+        while folders:
+            folder = folders.pop()
+            number = self._library.inotify_add_watch(self._descriptor, os.fsencode(folder), WATCHED)
+            if number < 0:
+                self._cannot_watch(folder, ctypes.get_errno())
+                continue
+            self._folders[number] = folder
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            if self._counts(entry.name, entry.path):
+                                folders.append(entry.path)
+                        elif is_new:
+                            self._opened.append(entry.path)
+            except OSError as error:
+                self._cannot_watch(folder, error.errno or 0)
+
+    def _cannot_watch(self, folder: str, number: int) -> None:
+        if os.path.isdir(folder) and not self.reason:
+            self.reason = f"{folder} cannot be watched: {os.strerror(number)}"
+
+    def _counts(self, name: str, path: str) -> bool:
+        if name in SKIPPED or path in self.ignored:
+            return False
+        return not os.path.exists(path + "/pyvenv.cfg")
+
+    def _listen(self) -> None:
+        """Keep the kernel's queue short."""
+        ears = self._ears
+        if ears is None:
+            return
+        while True:
+            ready, _, _ = select.select([self._descriptor, ears[0]], [], [])
+            if ears[0] in ready:
+                return
+            self._read()
+
+    def _read(self) -> None:
+        """Take all events that there are: an open that has happened has its event in the queue."""
+        with self._lock:
+            while self._descriptor >= 0:
+                try:
+                    content = os.read(self._descriptor, 1 << 18)
+                except BlockingIOError:
+                    return
+                self._take(content)
+
+    def _take(self, content: bytes) -> None:
+        position = 0
+        while position < len(content):
+            number, mask, _, length = _HEADER.unpack_from(content, position)
+            position += _HEADER.size
+            name = os.fsdecode(content[position : position + length].rstrip(b"\0"))
+            position += length
+            if mask & IN_Q_OVERFLOW:
+                self.lost = "more files were opened at once than the kernel could tell of"
+            elif mask & IN_IGNORED:
+                self._folders.pop(number, None)
+            elif number in self._folders and name:
+                self._happened(mask, name, f"{self._folders[number]}/{name}")
+
+    def _happened(self, mask: int, name: str, path: str) -> None:
+        if mask & IN_ISDIR:
+            if mask & (IN_CREATE | IN_MOVED_TO) and self._counts(name, path):
+                self._watch(path, is_new=True)
+        elif mask & IN_OPEN and path not in self.ignored:
+            self._opened.append(path)
+
+
+def read_log(path: str) -> set[str]:
+    """Give every path that a job's log tells of, the folders made by the step too.
+
+    May be read while the job runs.
+    """
+    try:
+        lines, _ = read_lines(path)
+    except FileNotFoundError:
+        return set()
+    return {
+        line[1] for line in lines if line[0] in {"file", "absent", "unreadable", "wrote", "made"}
+    }
