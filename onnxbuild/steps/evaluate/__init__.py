@@ -1,0 +1,1 @@
+"""The recipe's metric, for a model and for PyTorch."""

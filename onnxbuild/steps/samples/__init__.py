@@ -1,0 +1,1 @@
+"""Inputs on which the model and all that is made of it are run."""
