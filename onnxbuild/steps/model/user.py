@@ -25,6 +25,9 @@ MESSAGE_LINES = 6
 LINE_LENGTH = 400
 """Characters of a line of such a message that are shown."""
 
+LOG_LINES = 200
+"""Lines of a traceback that the log gets."""
+
 FRAMES = 5
 """Frames of the user's code that are shown, the innermost."""
 
@@ -48,8 +51,17 @@ def user_code(doing: str, *, kind: type[StepError] = ModelError, hint: str = "")
         if isinstance(error, ModuleNotFoundError) and not hint:
             hint = f"install {error.name}, or check the name"
         where = frames[-1].partition(" in ")[0] if frames else ""
-        traceback.print_exception(error, file=sys.stdout)
+        log_traceback(error)
         raise kind("\n".join(lines), where=where, hint=hint) from error
+
+
+def log_traceback(error: BaseException) -> None:
+    """Write an exception with all its frames to the log; messages that print a graph are cut."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    if len(lines) > LOG_LINES:
+        middle = f"… {len(lines) - LOG_LINES} lines left out …"
+        lines = [*lines[: LOG_LINES // 2], middle, *lines[-LOG_LINES // 2 :]]
+    say("\n".join(lines))
 
 
 def describe(error: BaseException) -> str:

@@ -1,0 +1,217 @@
+"""The two exporters of torch, called with what the recipe asks, and their errors in words."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from onnxbuild.errors import ExportError
+from onnxbuild.graph.load import read
+from onnxbuild.recipe.schema import Dim, Export
+from onnxbuild.steps.export.spec import DEFAULT_OPSET, ExportOptions
+from onnxbuild.steps.export.target import Target
+from onnxbuild.steps.model.adapter import Adapter
+from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
+
+DYNAMO_LEAST = 18
+"""The dynamo exporter gives at least this opset, whatever it is asked, and says nothing."""
+
+NOISE = (
+    "The error above occurred when calling torch.export",
+    "For more information, run with TORCH_LOGS",
+    "This is step",
+    "## Next steps",
+    "* Read https",
+    "<class ",
+    "Summary",
+)
+"""Beginnings of lines in torch's messages that help nobody who reads ours."""
+
+
+def choose(export: Export) -> tuple[list[str], str]:
+    """Give the exporters to try, in order, and why these.
+
+    Raises `ExportError` when the one that is asked for cannot honour the rest of the section.
+    """
+    opset = export.opset or DEFAULT_OPSET
+    if export.exporter == "dynamo":
+        if opset < DYNAMO_LEAST:
+            raise ExportError(
+                f"the dynamo exporter writes opset {DYNAMO_LEAST} and up; opset {opset} was asked for",
+                where="export.opset",
+                hint="say `exporter: torchscript` or `auto`",
+            )
+        if export.custom_opsets:
+            raise ExportError(
+                "the dynamo exporter takes no `custom_opsets`",
+                where="export.custom_opsets",
+                hint="say `exporter: torchscript`",
+            )
+        return ["dynamo"], "asked for"
+    if export.exporter == "torchscript":
+        if export.strict:
+            raise ExportError(
+                "the TorchScript exporter has no strict mode",
+                where="export.strict",
+                hint="leave it out",
+            )
+        return ["torchscript"], "asked for"
+    if opset < DYNAMO_LEAST:
+        return ["torchscript"], f"dynamo writes no opset below {DYNAMO_LEAST}"
+    if export.custom_opsets:
+        return ["torchscript"], "dynamo takes no custom_opsets"
+    return ["dynamo", "torchscript"], "dynamo first, the other where it fails"
+
+
+def run_exporter(
+    name: str,
+    adapter: Adapter,
+    values: Sequence[torch.Tensor],
+    target: Target,
+    options: ExportOptions,
+    folder: str,
+) -> ir.Model:
+    """Export with one exporter. Raises `ExportError` with the first useful lines of what it said."""
+    export = _dynamo if name == "dynamo" else _torchscript
+    try:
+        with heard(), torch.no_grad():
+            return export(adapter, tuple(values), target, options, folder)
+    except ExportError:
+        raise
+    except Exception as error:
+        log_traceback(error)
+        frames = "".join(f"\n  {frame}" for frame in user_frames(error))
+        raise ExportError(
+            f"{name} cannot export the model: {reason(error)}{frames}", where="export"
+        ) from error
+
+
+def _dynamo(
+    adapter: Adapter,
+    values: tuple[torch.Tensor, ...],
+    target: Target,
+    options: ExportOptions,
+    _folder: str,
+) -> ir.Model:
+    export = options.export
+    try:
+        program = _capture(adapter, values, target, options, named=True)
+    except Exception as error:
+        # Named dimensions are contracts: torch refuses to export a model that holds for some sizes only, or
+        # where one dimension follows from another. Without names it exports, and the checks see what came out.
+        if "onstraint" not in str(error) and "Dim" not in str(error):
+            raise
+        say(f"dynamo, dimensions by name: {reason(error)}")
+        program = _capture(adapter, values, target, options, named=False)
+    result = torch.onnx.export(
+        program,
+        (),
+        dynamo=True,
+        opset_version=export.opset or DEFAULT_OPSET,
+        input_names=[port.name for port in target.inputs],
+        output_names=[port.name for port in target.outputs],
+        # There is no flag for constant folding; the optimizer is what folds.
+        optimize=export.constant_folding,
+        verbose=False,
+    )
+    if result is None:
+        raise ExportError("dynamo gave no graph", where="export")
+    return result.model
+
+
+def _capture(
+    adapter: Adapter,
+    values: tuple[torch.Tensor, ...],
+    target: Target,
+    options: ExportOptions,
+    *,
+    named: bool,
+) -> torch.export.ExportedProgram:
+    dims: dict[str, Any] = {}
+    shapes = tuple(
+        {
+            axis: dims.setdefault(dim, _dim(dim, options.dims.get(dim), named=named))
+            for axis, dim in target.axes(port.name).items()
+        }
+        for port in target.inputs
+    )
+    return torch.export.export(
+        adapter,
+        values,
+        # The adapter's forward has one parameter, *values.
+        dynamic_shapes=(shapes,) if values else None,
+        strict=options.export.strict,
+    )
+
+
+def _dim(name: str, bounds: Dim | None, *, named: bool) -> Any:
+    least = 1 if bounds is None or bounds.min is None else bounds.min
+    most = None if bounds is None or bounds.max is None or bounds.max <= least else bounds.max
+    if named:
+        # A name that is no Python identifier is refused; the graph gets the declared one afterwards.
+        safe = re.sub(r"\W", "_", name)
+        return torch.export.Dim(safe if safe.isidentifier() else f"d_{safe}", min=least, max=most)
+    return torch.export.Dim.AUTO(min=least, max=most)
+
+
+def _torchscript(
+    adapter: Adapter,
+    values: tuple[torch.Tensor, ...],
+    target: Target,
+    options: ExportOptions,
+    folder: str,
+) -> ir.Model:
+    export = options.export
+    path = os.path.join(folder, "torchscript.onnx")
+    torch.onnx.export(
+        adapter,
+        values,
+        path,
+        dynamo=False,
+        opset_version=export.opset or DEFAULT_OPSET,
+        input_names=[port.name for port in target.inputs],
+        output_names=[port.name for port in target.outputs],
+        dynamic_axes={
+            port.name: axes
+            for port in (*target.inputs, *target.outputs)
+            if (axes := target.axes(port.name))
+        },
+        do_constant_folding=export.constant_folding,
+        custom_opsets=dict(export.custom_opsets) or None,
+    )
+    return read(path)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Write the warnings of a library to the log, each once, wherever they come from."""
+    said: set[str] = set()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                lines = str(warning.message).strip().splitlines() or [""]
+                line = f"{warning.category.__name__}: {lines[0][:300]}"
+                if line not in said:
+                    said.add(line)
+                    say(line)
+
+
+def reason(error: BaseException) -> str:
+    """Give the first useful lines of an exporter's message, with what caused it."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", describe(error))
+    lines = [line for line in text.splitlines() if not line.strip().startswith(NOISE)]
+    kept = [re.sub(r"\s*For more information, run with TORCH_LOGS\S*", "", line) for line in lines]
+    cause = error.__cause__
+    if cause is not None and str(cause) and str(cause) not in str(error):
+        kept.append(f"  because of {describe(cause)}")
+    return "\n".join(kept)
