@@ -1,0 +1,99 @@
+"""Exports of small models, with both exporters, as the recipe asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxbuild.errors import ExportError
+
+pytestmark = pytest.mark.e2e
+
+CNN = """
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+            self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+            self.bn2 = nn.BatchNorm2d(width)
+
+        def forward(self, x):
+            y = torch.relu(self.bn1(self.conv1(x)))
+            return torch.relu(x + self.bn2(self.conv2(y)))
+
+    class Net(nn.Module):
+        def __init__(self, width=16):
+            super().__init__()
+            self.stem = nn.Conv2d(3, width, 7, stride=2, padding=3)
+            self.pool = nn.MaxPool2d(3, 2, 1)
+            self.blocks = nn.Sequential(Block(width), Block(width))
+            self.head = nn.Linear(width, 10)
+
+        def forward(self, image):
+            x = self.blocks(self.pool(torch.relu(self.stem(image))))
+            return self.head(x.mean((2, 3)))
+
+    def build(width=16):
+        torch.manual_seed(0)
+        return Net(width)
+"""
+IMAGE = {"image": {"shape": ["batch", 3, "height", "width"]}}
+SIZES = {
+    "batch": {"min": 1, "max": 4},
+    "height": {"min": 16, "max": 40, "trace": 24},
+    "width": {"min": 16, "max": 40, "trace": 32},
+}
+
+
+@pytest.mark.parametrize(
+    ("exporter", "opset"),
+    [
+        ("torchscript", 10), ("torchscript", 13), ("torchscript", 18), ("torchscript", 20),
+        ("dynamo", 18), ("dynamo", 20), ("auto", 13), ("auto", 18),
+    ],
+)  # fmt: skip
+def test_the_graph_is_what_was_asked(bench, exporter, opset):
+    """Opset, names, types and dynamic axes of a CNN are the recipe's, and its numbers PyTorch's."""
+    bench.write("net.py", CNN)
+
+    result = bench.export(
+        "net.py:build", IMAGE, outputs=["logits"], dims=SIZES, exporter=exporter, opset=opset
+    )
+
+    assert result.model.opset_imports[""] == opset
+    assert result.shapes() == {"image": ["batch", 3, "height", "width"], "logits": ["batch", 10]}
+    assert result.worst() < 1e-4
+    chosen = {"auto": "torchscript" if opset < 18 else "dynamo"}.get(exporter, exporter)
+    assert result.notes["exporter"]["name"] == chosen
+    covered = result.notes["weights"]
+    listed = sum(len(covered.get(k, ())) for k in ("tied", "transposed", "cast", "folded", "unused"))
+    assert covered["exact"] + listed == covered["tensors"]
+
+
+def test_dynamo_below_18_is_refused(bench):
+    """Dynamo writes opset 18 whatever it is asked, so asking it for 17 is an error."""
+    bench.write("net.py", CNN)
+
+    with pytest.raises(ExportError, match="opset 17 was asked for"):
+        bench.export("net.py:build", IMAGE, dims=SIZES, exporter="dynamo", opset=17)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript", "auto"])
+def test_a_dimension_that_the_model_fixes_is_named(bench, exporter):
+    """A dimension that came out fixed, though declared dynamic, fails with its name."""
+    bench.write(
+        "net.py",
+        """
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return x.reshape(int(x.shape[0]), -1) * 2
+        """,
+    )
+
+    with pytest.raises(ExportError, match="batch"):
+        bench.export("net.py:Net", {"x": {"shape": ["batch", 4, 3]}}, exporter=exporter, opset=18)
