@@ -1,0 +1,73 @@
+"""Processes and their descendants: tying them to their parent, finding them, ending them.
+
+On Linux every process of a step is found, also one that has left its process group; elsewhere only
+the group is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+
+LINUX = sys.platform == "linux"
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send a signal when the parent is gone. It follows the thread that forked."""
+    if LINUX:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends. Children do not inherit this."""
+    if LINUX:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def kill_group(leader: int) -> None:
+    """Kill a process group, whether its leader still lives or not."""
+    # macOS answers with a permission error when only zombies are left in the group.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def kill_orphans(known: set[int]) -> None:
+    """Kill and reap the children of this process that were born to others, until none comes after.
+
+    `known` are children of its own. Others that are in its own process group are spared as well: those
+    are what a library that is being imported has started.
+    """
+    if not LINUX:
+        return
+    while orphans := find_children(os.getpid()) - known:
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def find_children(parent: int) -> set[int]:
+    """List the children of `parent` that are in another process group than it is."""
+    group = os.getpgid(parent)
+    found = set()
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                text = file.read()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # The second field is the program's name in brackets, which may hold anything.
+        fields = text.rpartition(b")")[2].split()
+        if int(fields[1]) == parent and int(fields[2]) != group:
+            found.add(int(name))
+    return found
