@@ -10,6 +10,7 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from onnxbuild.errors import StageError
+from onnxbuild.graph.load import model_nodes
 from onnxbuild.graph.summary import dims, own_inputs
 
 
@@ -27,6 +28,8 @@ def keep(before: ir.Model, after: ir.Model, *, library: str, retyped: Collection
     after.metadata_props.clear()
     after.metadata_props.update(before.metadata_props)
     after.graph.name = before.graph.name
+    _keep_layers(before, after)
+    _drop_unused_domains(before, after)
     opset, kept = before.opset_imports.get(""), after.opset_imports.get("")
     if opset != kept:
         raise StageError(
@@ -35,6 +38,25 @@ def keep(before: ir.Model, after: ir.Model, *, library: str, retyped: Collection
         )
     _keep_values("input", own_inputs(before), own_inputs(after), library, retyped)
     _keep_values("output", list(before.graph.outputs), list(after.graph.outputs), library, retyped)
+
+
+def _keep_layers(before: ir.Model, after: ir.Model) -> None:
+    """Say again which layer a node comes from, where a node still makes the same value."""
+    layers = {
+        node.outputs[0].name: node.metadata_props
+        for node in model_nodes(before)
+        if node.outputs and node.metadata_props
+    }
+    for node in model_nodes(after):
+        if node.outputs and not node.metadata_props:
+            node.metadata_props.update(layers.get(node.outputs[0].name, {}))
+
+
+def _drop_unused_domains(before: ir.Model, after: ir.Model) -> None:
+    """Forget the operator sets that onnxruntime lists in whatever it writes."""
+    used = {node.domain for node in model_nodes(after)} | {"", *before.opset_imports}
+    for domain in set(after.opset_imports) - used:
+        del after.opset_imports[domain]
 
 
 def _keep_values(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from onnxbuild.core.ports import ContentStore, Work
@@ -47,6 +48,13 @@ def from_proto(proto: onnx.ModelProto, folder: str) -> ir.Model:
     for function in model.functions.values():
         ir.external_data.set_base_dir(function.graph, folder)
     return model
+
+
+def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Put the bodies of local functions in place of their calls, for libraries that lose them."""
+    if not proto.functions:
+        return proto
+    return onnx.inliner.inline_local_functions(proto)
 
 
 def model_graphs(model: ir.Model) -> list[ir.Graph]:

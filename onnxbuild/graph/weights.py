@@ -47,6 +47,28 @@ def content(tensor: ir.TensorProtocol) -> Content:
     return array.reshape(-1).view(np.uint8).data
 
 
+def reuse(before: ir.Model, after: ir.Model) -> None:
+    """Point the weights of `after` that did not change at the blobs that `before` has for them.
+
+    A library that takes a model whole gives all its weights back: comparing them is cheaper than
+    keeping them anew.
+    """
+    blobs = {
+        value.name: value.const_value
+        for value in weights(before)
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }
+    for value in weights(after):
+        new, old = value.const_value, blobs.get(value.name)
+        if new is None or old is None or isinstance(new, ir.ExternalTensor):
+            continue
+        if new.dtype != old.dtype or new.shape.numpy() != old.shape.numpy():
+            continue
+        if memoryview(content(new)) == memoryview(content(old)):
+            value.const_value = old
+        release(old)
+
+
 def blob_digest(tensor: ir.TensorProtocol) -> str | None:
     """Give the digest of a weight that is a whole blob of a store, from where it says it lies."""
     if not isinstance(tensor, ir.ExternalTensor) or tensor.offset:

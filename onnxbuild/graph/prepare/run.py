@@ -1,0 +1,77 @@
+"""Prepare a graph for quantization, as onnxruntime's ``quant_pre_process`` does.
+
+Not that function itself: it lifts opsets up to 10 to 11 without being asked, loads all weights, and
+fails as a whole where one of its three parts does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import onnx
+import onnxruntime as ort
+from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
+
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.ports import Work
+from onnxbuild.core.values import build
+from onnxbuild.graph import sessions
+from onnxbuild.graph.finish import finish
+from onnxbuild.graph.load import read, scratch_copy
+from onnxbuild.graph.prepare.spec import PreProcess
+
+LIBRARY = "pre-processing"
+
+
+def prepare(work: Work) -> dict[str, Artifact]:
+    """Infer shapes, optimize, infer shapes again. The weights stay where they are."""
+    options = build(PreProcess, work.options)
+    before = read(work.input("model"))
+    with scratch_copy(work) as copy:
+        path = copy
+        if not options.skip_symbolic_shape:
+            _infer_symbolically(path, options, work)
+        if not options.skip_optimization:
+            path = _optimize(path, work)
+        if not options.skip_onnx_shape:
+            inferred = path.removesuffix(".onnx") + "-inferred.onnx"
+            onnx.shape_inference.infer_shapes_path(path, inferred)
+            path = inferred
+        after = read(path)
+        return {"model": finish(work, before, after, library=LIBRARY)}
+
+
+def _infer_symbolically(path: str, options: PreProcess, work: Work) -> None:
+    graph = onnx.load(path, load_external_data=False)
+    try:
+        # When it gives up it writes the model into the working directory.
+        with contextlib.chdir(work.folder):
+            inferred = SymbolicShapeInference.infer_shapes(
+                graph,
+                int_max=options.int_max,
+                auto_merge=options.auto_merge,
+                guess_output_rank=options.guess_output_rank,
+            )
+    except Exception as error:  # noqa: BLE001 - it raises whatever it stumbles over
+        reason = sessions.readable(error)
+        print(f"symbolic shape inference failed ({reason}); onnx's own is used alone")  # noqa: T201
+        work.notes["symbolic_shape_inference"] = f"left out: {reason}"
+        return
+    if inferred is not None:
+        onnx.save(inferred, path)
+
+
+def _optimize(path: str, work: Work) -> str:
+    target = path.removesuffix(".onnx") + "-optimized.onnx"
+    settings = sessions.options()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    settings.optimized_model_filepath = target
+    try:
+        ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - whatever onnxruntime raises
+        reason = sessions.readable(error)
+        print(f"basic optimization failed ({reason}); the model is quantized without it")  # noqa: T201
+        work.notes["optimization"] = f"left out: {reason}"
+        return path
+    return target if os.path.exists(target) else path

@@ -1,0 +1,1 @@
+"""The ``float16`` stage."""

@@ -1,0 +1,151 @@
+"""Run a model over data and note between which values each activation lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.quantization import calibrate
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+from onnxbuild.arrays import read_items
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.ports import Work
+from onnxbuild.core.values import build
+from onnxbuild.errors import DataError, StageError
+from onnxbuild.graph import quantization, sessions
+from onnxbuild.graph.load import read, scratch_copy
+from onnxbuild.graph.names import check_names
+from onnxbuild.stages.quantize_static.feeds import Feeder
+from onnxbuild.stages.quantize_static.ranges import to_plain
+from onnxbuild.stages.quantize_static.spec import (
+    CALIBRATION_OPTIONS,
+    QUANTIZER_OPTIONS,
+    ObserveOptions,
+)
+
+Item = Mapping[str, npt.NDArray[Any]]
+
+GROUP = 64
+"""Items whose extremes are merged at once."""
+
+CALIBRATERS = {
+    "minmax": calibrate.MinMaxCalibrater,
+    "entropy": calibrate.EntropyCalibrater,
+    "percentile": calibrate.PercentileCalibrater,
+    "distribution": calibrate.DistributionCalibrater,
+}
+
+
+def observe(work: Work) -> dict[str, Artifact]:
+    """Note the ranges as plain numbers. The data are streamed: one item is in memory at a time."""
+    options = build(ObserveOptions, work.options)
+    known = sorted({*QLinearOpsRegistry, *QDQRegistry})
+    quantization.check_model(read(work.input("model")), [])
+    _check(options, known)
+    with scratch_copy(work) as path:
+        calibrater = _make(path, options, known, work)
+        feeder = Feeder(calibrater.infer_session)
+        items = (
+            feeder.feed(item, index) for index, item in enumerate(read_items(work.input("data")))
+        )
+        first = next(items, None)
+        if first is None:
+            raise DataError("the calibration data yield no item", hint="look at the data entry")
+        _collect(calibrater, chain([first], items), options)
+        work.notes["items"] = feeder.count
+        ranges = to_plain(calibrater.compute_data())
+    work.notes["tensors"] = len(ranges["tensors"])
+    return {"ranges": work.put_json(ranges)}
+
+
+def _check(options: ObserveOptions, known: list[str]) -> None:
+    if options.extra_options.get("SmoothQuant"):
+        raise StageError(
+            "SmoothQuant changes the model before it is observed, and is not offered",
+            hint="leave it out of extra_options",
+        )
+    known_options = (*CALIBRATION_OPTIONS, *QUANTIZER_OPTIONS)
+    check_names(options.extra_options, known_options, option="extra_options", what="option")
+    check_names(
+        options.op_types_to_quantize,
+        known,
+        option="op_types_to_quantize",
+        what="quantizable operator",
+    )
+
+
+def _make(path: str, options: ObserveOptions, known: list[str], work: Work) -> Any:
+    """Make the library's calibrater, with a session of a constant number of threads."""
+    augmented = os.path.join(work.folder, "augmented.onnx")
+    arguments: dict[str, Any] = {}
+    extra = options.extra_options
+    if "CalibTensorRangeSymmetric" in extra and options.calibrate_method != "distribution":
+        arguments["symmetric"] = extra["CalibTensorRangeSymmetric"]
+    elif options.calibrate_method == "percentile":
+        arguments["symmetric"] = True
+    if options.calibrate_method == "minmax":
+        arguments["moving_average"] = extra.get("CalibMovingAverage", False)
+        arguments["averaging_constant"] = extra.get("CalibMovingAverageConstant", 0.01)
+    if options.calibrate_method == "percentile" and "CalibPercentile" in extra:
+        arguments["percentile"] = extra["CalibPercentile"]
+    if options.calibrate_method == "distribution":
+        arguments["num_bins"] = 2048
+    try:
+        calibrater = CALIBRATERS[options.calibrate_method](
+            Path(path),
+            sorted(options.op_types_to_quantize) or known,
+            augmented,
+            use_external_data_format=quantization.weight_bytes(read(path)) > quantization.LARGE,
+            **arguments,
+        )
+        calibrater.augment_graph()
+        settings = sessions.options()
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        calibrater.infer_session = ort.InferenceSession(
+            augmented, settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise StageError(
+            f"onnxruntime's calibration fails on this model: {sessions.readable(error)}",
+            hint="try pre_process: true, or fewer `op_types_to_quantize`",
+        ) from error
+    return calibrater
+
+
+class _Reader:
+    """What the library wants to read items from."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+
+    def get_next(self) -> Item | None:
+        return next(self._items, None)
+
+
+def _collect(calibrater: Any, items: Iterator[Item], options: ObserveOptions) -> None:
+    """Show the items to the library in groups, since it keeps what it saw of a group in memory.
+
+    Extremes are a few numbers for each item; a moving average means one group (or those of
+    ``CalibStridedMinMax``); histograms need whole activations, so an item each.
+    """
+    extra = options.extra_options
+    size: int | None = GROUP if options.calibrate_method == "minmax" else 1
+    if options.calibrate_method == "minmax" and extra.get("CalibMovingAverage"):
+        size = extra.get("CalibStridedMinMax")
+    for item in items:
+        rest = items if size is None else islice(items, size - 1)
+        try:
+            calibrater.collect_data(_Reader(chain([item], rest)))
+        except (DataError, StageError):
+            raise
+        except Exception as error:
+            raise StageError(
+                f"the model does not run on the calibration data: {sessions.readable(error)}",
+                hint="each item must be what the model takes, with its batch axis",
+            ) from error

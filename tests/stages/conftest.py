@@ -1,0 +1,104 @@
+"""Stages run as a plan says, in this process and without an engine."""
+
+from importlib import import_module
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from onnxbuild.core.ports import Job
+from onnxbuild.core.step import Output, Step
+from onnxbuild.core.values import plain
+from onnxbuild.graph import save
+from onnxbuild.recipe.schema import Model, Recipe
+from onnxbuild.recipe.stage import StageContext
+from onnxbuild.stores.local import LocalStore
+from onnxbuild.worker.work import StepWork
+
+SOURCE = Step(run="", label="source")
+
+
+class Bench:
+    """Runs stages on a store of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.store = LocalStore(str(folder / "store"))
+        self.notes = {}
+        self.steps = []
+
+    def put(self, model):
+        return save.put(model, self.store)
+
+    def put_items(self, items):
+        path = self.folder / "items.npz"
+        members = {
+            f"{index:06}/{name}": array
+            for index, item in enumerate(items)
+            for name, array in item.items()
+        }
+        np.savez(path, **members)
+        from onnxbuild.core.artifact import Artifact
+
+        return Artifact(kind="arrays", digest=self.store.put_file(str(path)), size=0)
+
+    def apply(self, stage, model, data=None):
+        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label."""
+        known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
+        context = StageContext(
+            name="it",
+            recipe=Recipe(name="r", model=Model(onnx="m.onnx"), folder=""),
+            data=lambda name: Output(SOURCE, "data"),
+        )
+        output = stage.apply(Output(SOURCE, "model"), context)
+        self._run(output.step, known)
+        return known[output.step, output.name]
+
+    def _run(self, step, known):
+        for output in step.inputs.values():
+            if (output.step, output.name) not in known:
+                self._run(output.step, known)
+        job = Job(
+            id="1",
+            run=step.run,
+            options=plain(step.options),
+            inputs={name: known[o.step, o.name] for name, o in step.inputs.items()},
+            outputs=step.outputs,
+            label=step.label,
+            store=self.store.root,
+            root=str(self.folder),
+            folder=step.folder,
+        )
+        module, _, name = step.run.partition(":")
+        with self.store.folder() as folder:
+            work = StepWork(job, self.store, folder)
+            results = getattr(import_module(module), name)(work)
+        assert set(results) == set(step.outputs)
+        self.notes.update(work.notes)
+        self.steps.append(step)
+        known.update({(step, key): artifact for key, artifact in results.items()})
+
+    def run(self, artifact, inputs):
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        session = ort.InferenceSession(
+            self.store.path(artifact), options, providers=["CPUExecutionProvider"]
+        )
+        return session.run(None, inputs)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store.close()
+
+
+def cosine(left, right):
+    left, right = (np.asarray(x, dtype=np.float64).ravel() for x in (left, right))
+    return float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
+
+
+@pytest.fixture(name="cosine")
+def cosine_fixture():
+    return cosine
