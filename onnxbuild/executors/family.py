@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 LINUX = sys.platform == "linux"
 
@@ -54,10 +55,30 @@ def kill_orphans(known: set[int]) -> None:
                 os.waitpid(pid, 0)
 
 
+def kill_family(leader: int) -> None:
+    """Kill a process that adopts orphans, its group, and all its descendants in whatever group."""
+    family = {leader}
+    if LINUX:
+        parents = {pid: parent for pid, parent, _ in _processes()}
+        grown = True
+        while grown:
+            children = {pid for pid, parent in parents.items() if parent in family} - family
+            family |= children
+            grown = bool(children)
+    kill_group(leader)
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def find_children(parent: int) -> set[int]:
     """List the children of `parent` that are in another process group than it is."""
     group = os.getpgid(parent)
-    found = set()
+    return {pid for pid, above, its in _processes() if above == parent and its != group}
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Give every process with its parent and its process group."""
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
@@ -68,6 +89,4 @@ def find_children(parent: int) -> set[int]:
             continue
         # The second field is the program's name in brackets, which may hold anything.
         fields = text.rpartition(b")")[2].split()
-        if int(fields[1]) == parent and int(fields[2]) != group:
-            found.add(int(name))
-    return found
+        yield int(name), int(fields[1]), int(fields[2])

@@ -18,7 +18,7 @@ from onnxbuild.executors.child import (
     remove_folder,
 )
 from onnxbuild.executors.deaths import Death, count_oom_kills, explain_death
-from onnxbuild.executors.family import kill_group
+from onnxbuild.executors.family import kill_family, kill_group
 from onnxbuild.executors.messages import WORKER, Json, job_to_json, outcome_from_json
 from onnxbuild.observe.loader import drop_project_modules, project_modules
 
@@ -57,7 +57,7 @@ class InlineExecutor:
         with self._lock:
             self._cancelled.add(job_id)
             if job_id in self._running:
-                kill_group(self._running[job_id])
+                kill_family(self._running[job_id])
 
     def close(self) -> None:
         """Stop a job that another thread still runs in a forked child."""
@@ -72,7 +72,7 @@ class InlineExecutor:
             with self._lock:
                 self._running[job["id"]] = pid
                 if job["id"] in self._cancelled:
-                    kill_group(pid)
+                    kill_family(pid)
             status, memory, in_time = self._wait(pid, job["timeout"])
             with self._lock:
                 del self._running[job["id"]]
@@ -109,11 +109,11 @@ class InlineExecutor:
         waiter.join(timeout)
         in_time = not waiter.is_alive()
         if not in_time:
-            kill_group(pid)
+            kill_family(pid)
         try:
             waiter.join()
         except KeyboardInterrupt:
-            kill_group(pid)
+            kill_family(pid)
             waiter.join()
             raise
         return *ended[0], in_time

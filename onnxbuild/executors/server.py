@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
+from onnxbuild.core import files
 from onnxbuild.executors.child import (
     conclude,
     fork_worker,
@@ -41,7 +42,6 @@ from onnxbuild.executors.environment import own_path
 from onnxbuild.executors.family import adopt_orphans, kill_group, kill_orphans
 from onnxbuild.executors.messages import WORKER, Json, ended
 from onnxbuild.observe import hooks
-from onnxbuild.core import files
 
 GRACE = 0.05
 """Seconds without news before a module is prepared for jobs that may come: a job that is ready, and

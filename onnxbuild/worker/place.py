@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from onnxbuild.core.ports import Job
-from onnxbuild.executors.environment import make_environment
 from onnxbuild.errors import StepError
+from onnxbuild.executors.environment import make_environment
 
 SEED = 0
 """What random, numpy and torch are seeded with before user code: a constant of every step."""

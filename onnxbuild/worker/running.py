@@ -60,9 +60,8 @@ def _run(job: Job, store: LocalStore, private: str) -> Outcome:
 def _run_observed(job: Job, store: LocalStore, private: str, log: str) -> Outcome:
     folder = os.path.join(private, "work")
     ignored = (*job.ignored, store.root)
-    observer = Observer(
-        root=job.root, roots=job.roots, ignored=ignored, log=os.path.join(private, "seen")
-    )
+    seen = job.seen or os.path.join(private, "seen")
+    observer = Observer(root=job.root, roots=job.roots, ignored=ignored, log=seen)
     observed: Observed | None = None
     try:
         os.makedirs(folder, exist_ok=True)

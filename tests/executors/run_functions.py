@@ -21,7 +21,7 @@ def fail(work):
 
 
 def leave(work):
-    sys.exit(3)
+    sys.exit(0)
 
 
 def leave_at_once(work):
@@ -34,19 +34,21 @@ def exhaust(work):
 
 
 def crash(work):
+    os.write(1, b"before the end\n")
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def kill(work):
+    os.write(1, b"before the end\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def speak(work):
-    print("from Python")
+    print("from Python")  # noqa: T201
     sys.stdout.flush()
     os.write(1, b"from native code\n")
     subprocess.run(["/bin/echo", "from a child"], check=True)
-    print("to stderr", file=sys.stderr)
+    print("to stderr", file=sys.stderr)  # noqa: T201
     return {"value": work.put_json(None)}
 
 
@@ -91,13 +93,35 @@ def read_file(work):
         return {"value": work.put_json(file.read())}
 
 
+def nothing(work):
+    return None
+
+
+def call_theirs(work):
+    sys.path.insert(0, os.getcwd())
+    import model
+
+    return {"value": work.put_json(model.build())}
+
+
+def read_while_another_writes(work):
+    with open(work.options["path"]) as file:
+        text = file.read()
+    # Another program, which no one observes.
+    script = 'printf %s "$1" > "$2"'
+    command = ["/bin/sh", "-c", script, "sh", work.options["new"], work.options["path"]]
+    subprocess.run(command, check=True)
+    return {"value": work.put_json(text)}
+
+
 def hang(work):
     """Say who is there, then wait for ever with a child in another session and one whose parent left."""
     away = subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True)
     near = subprocess.Popen(["/bin/sleep", "1000"])
-    script = "import os; os.fork() and os._exit(0); os.setsid(); os.execv('/bin/sleep', ['sleep', '1000'])"
-    subprocess.run([sys.executable, "-c", script], check=True)
-    report(work.options["path"], [os.getpid(), os.getppid(), away.pid, near.pid])
+    orphan = subprocess.run(
+        ["/bin/sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"], check=True, capture_output=True
+    )
+    report(work.options["path"], [os.getpid(), away.pid, near.pid, int(orphan.stdout)])
     while True:
         time.sleep(1000)
 
@@ -114,3 +138,20 @@ def report(path, numbers):
     with open(path + ".part", "w") as file:
         file.write(" ".join(map(str, numbers)))
     os.rename(path + ".part", path)
+
+
+def open_files(work):
+    paths = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return {"value": work.put_json([os.readlink(path) for path in paths if os.path.islink(path)])}
+
+
+def interrupt(work):
+    raise KeyboardInterrupt
+
+
+def parent(work):
+    return {"value": work.put_json(os.getppid())}
+
+
+def modules(work):
+    return {"value": work.put_json([name for name in work.options if name in sys.modules])}

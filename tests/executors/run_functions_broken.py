@@ -1,0 +1,3 @@
+"""A run module that lacks a package."""
+
+import there_is_no_such_package  # noqa: F401
