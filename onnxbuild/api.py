@@ -16,10 +16,12 @@ from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact, Trace
-from onnxbuild.engine.build import Build, Site
+from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import explain_missing, in_one_line
 from onnxbuild.engine.preview import Prospect, preview
+from onnxbuild.engine.setting import Site
 from onnxbuild.errors import UsageError
+from onnxbuild.observe.witness import NetWitness
 from onnxbuild.planner import Plan, make_plan
 from onnxbuild.project import store_folder
 from onnxbuild.recipe.schema import Recipe, Settings
@@ -205,7 +207,7 @@ def build(
             )
         )
 
-    with make_witness(workplace.site) as witness:
+    with store.folder() as folder, NetWitness(workplace.site.root, workplace.site.ignored) as witness:
         process = Build(
             plan.steps,
             store=store,
@@ -219,6 +221,7 @@ def build(
             why=why,
             listen=hear,
             witness=witness,
+            folder=folder,
         )
         try:
             process.run()

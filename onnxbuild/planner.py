@@ -35,15 +35,16 @@ class Variant:
     model: Output
     exported: Output
     fidelity: Output
-    latency: Output
+    latency: Output | None = None
+    """None for the exported model itself, with which the others are compared."""
     metric: Output | None = None
     reference_metric: Output | None = None
 
     @property
     def measured(self) -> tuple[Output, ...]:
         """All outputs that a judgement needs."""
-        optional = (self.metric, self.reference_metric)
-        return (self.fidelity, self.latency, *(output for output in optional if output))
+        optional = (self.latency, self.metric, self.reference_metric)
+        return (self.fidelity, *(output for output in optional if output))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,9 @@ def _variants(recipe: Recipe) -> list[Variant]:
     for name in recipe.publish:
         gates = recipe.verify_of(name)
         model = outputs[name]
-        metric = reference_metric = None
+        latency = metric = reference_metric = None
+        if model is not exported:
+            latency = benchmark(recipe, name, model, exported, sampling)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
             metric = evaluate(recipe, name, gates, model, items)
@@ -106,7 +109,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 model=model,
                 exported=exported,
                 fidelity=verify(recipe, name, model, sampling, expected),
-                latency=benchmark(recipe, name, model, exported, sampling),
+                latency=latency,
                 metric=metric,
                 reference_metric=reference_metric,
             )

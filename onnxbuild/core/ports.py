@@ -41,6 +41,8 @@ class Job:
     threads: int = 1
     timeout: float | None = None
     isolate: bool = False
+    seen: str = ""
+    """File to which the worker writes, as it goes, what it is seen to read; one of its own if empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

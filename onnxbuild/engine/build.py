@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.events import (
@@ -21,8 +21,8 @@ from onnxbuild.core.events import (
     StepStarted,
     StepWaits,
 )
-from onnxbuild.core.facts import first_broken, is_settled, name_path, now
-from onnxbuild.core.ports import ActionCache, Claim, ContentStore, Executor, Failure, Job, Outcome
+from onnxbuild.core.facts import find_path, first_broken, is_settled, now
+from onnxbuild.core.ports import Claim, Executor, Failure, Job, Outcome
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
 from onnxbuild.core.values import plain
@@ -38,70 +38,11 @@ from onnxbuild.engine.scheduler import (
     Missing,
     Scheduler,
 )
+from onnxbuild.engine.setting import Record, Site, Status, Store, Witness, find_digest, merge
 from onnxbuild.errors import StoreError
-
-Status: TypeAlias = Literal["ran", "cached", "failed", "skipped"]
-Signature: TypeAlias = tuple[int, int, int, int]
 
 ATTEMPTS = 3
 """Times that a step is started when its worker is lost, or files change under it."""
-
-
-class Store(ContentStore, ActionCache, Protocol):
-    """Content, traces and what is remembered of files."""
-
-    root: str
-    quarantined: list[str]
-
-    def known_files(self) -> dict[str, tuple[Signature, str]]:
-        """Give the remembered digests of files, by absolute path."""
-        ...
-
-    def remember_files(self, known: Mapping[str, tuple[Signature, str]]) -> None:
-        """Remember digests of files."""
-        ...
-
-
-class Witness(Protocol):
-    """Sees which files are opened below the project root, whoever opens them."""
-
-    def started(self, job: str) -> None:
-        """Note that a job begins."""
-        ...
-
-    def finished(self, job: str, explained: Iterable[str]) -> Sequence[str] | None:
-        """Give the paths that nothing explains, charged to this job; None when events were lost."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a build takes place."""
-
-    root: str
-    """The project root, absolute."""
-
-    roots: Mapping[str, str] = field(default_factory=dict)
-    """Named folders outside of it."""
-
-    ignored: tuple[str, ...] = ()
-    """Absolute folders that count for nothing: the store, the published models."""
-
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """The environment of the caller, from which steps get the variables that they declare."""
-
-
-@dataclass(slots=True)
-class Record:
-    """How a step of this build ended."""
-
-    step: Step
-    status: Status = "skipped"
-    key: str = ""
-    reason: str = ""
-    trace: Trace | None = None
-    failure: Failure | None = None
-    log: str = ""
 
 
 class Build:
@@ -122,7 +63,9 @@ class Build:
         why: Callable[[Step, Mapping[str, Any], Sequence[Trace]], str] = lambda *_: "",
         listen: Listener = lambda _: None,
         witness: Witness | None = None,
+        folder: str = "",
     ) -> None:
+        """Take what a build needs; `folder` is a private one inside the store, for the logs of observation."""
         self.id = secrets.token_hex(8)
         self.records: list[Record] = []
         self.scheduler = Scheduler(steps, jobs=jobs, keep_going=keep_going)
@@ -140,6 +83,7 @@ class Build:
         self._jobs: dict[str, tuple[int, Job, Claim]] = {}
         self._waiting: dict[str, int] = {}
         self._attempts: dict[int, int] = {}
+        self._folder = folder
         self._started = False
 
     def run(self) -> None:
@@ -231,10 +175,12 @@ class Build:
         return [Missing(number)]
 
     def _holds(self, trace: Trace) -> bool:
-        broken = first_broken(
-            trace.observations, self._site.root, dict(self._site.roots), self._known, self._site.ignored
-        )
-        return broken is None
+        site, roots = self._site, dict(self._site.roots)
+        if self._witness is None or not self._jobs:
+            return first_broken(trace.observations, site.root, roots, self._known, site.ignored) is None
+        files = [name for kind, name, _ in trace.observations if kind == "file" and name[0] == "."]
+        with self._witness.own([find_path(name, site.root, roots) for name in files]):
+            return first_broken(trace.observations, site.root, roots, self._known, site.ignored) is None
 
     def _take(self, number: int, trace: Trace, status: Status) -> Found | Grew:
         record = self._record(number)
@@ -284,8 +230,10 @@ class Build:
 
     def _submit(self, number: int, inputs: Mapping[str, Artifact], claim: Claim) -> None:
         step = self._record(number).step
+        name = f"{self.id}-{number}-{secrets.token_hex(4)}"
         job = Job(
-            id=f"{self.id}-{number}-{secrets.token_hex(4)}",
+            id=name,
+            seen=os.path.join(self._folder, name) if self._folder else "",
             run=step.run,
             options=plain(step.options),
             inputs=inputs,
@@ -307,7 +255,7 @@ class Build:
         )
         self._jobs[job.id] = (number, job, claim)
         if self._witness is not None:
-            self._witness.started(job.id)
+            self._witness.started(job)
         self._listen(StepStarted(step, self._record(number).reason))
         self._executor.submit(job)
 
@@ -332,8 +280,7 @@ class Build:
 
     def _conclude(self, number: int, job: Job, outcome: Outcome, claim: Claim) -> list[Any]:
         record = self._record(number)
-        explained = [fact[1] for fact in outcome.observations]
-        unexplained = self._witness.finished(job.id, explained) if self._witness else ()
+        unexplained = self._witness.finished(job) if self._witness else ()
         record.log = outcome.log
         if outcome.status in {"lost", "changed"}:
             self._attempts[number] = self._attempts.get(number, 0) + 1
@@ -343,13 +290,13 @@ class Build:
         if outcome.status not in {"ok", "steps"}:
             return [self._fail(number, outcome)]
         for path, seen in outcome.signatures.items():
-            digest = _digest_of(outcome, path, self._site)
+            digest = find_digest(outcome, path, self._site)
             if digest and is_settled(seen):
                 self._known[path] = (seen, digest)
         trace = Trace(
             key=record.key,
             ingredients=find_ingredients(record.step, job.inputs),
-            observations=_merge(outcome.observations, unexplained or (), self._site, self._known),
+            observations=merge(outcome.observations, unexplained or (), self._site, self._known),
             results=outcome.results,
             grown=outcome.grown,
             log=outcome.log,
@@ -379,26 +326,3 @@ class Build:
             what = "is damaged" if self._store.quarantined else "is missing"
             record.reason = f"its result {what} in the store"
             self._listen(Said(f"{record.step.label}: {record.reason}; it is built again"))
-
-
-def _digest_of(outcome: Outcome, path: str, site: Site) -> str:
-    name = name_path(path, site.root, dict(site.roots))
-    return next(
-        (value for kind, named, value in outcome.observations if kind == "file" and named == name), ""
-    )
-
-
-def _merge(
-    observations: Sequence[tuple[str, str, str]],
-    paths: Iterable[str],
-    site: Site,
-    known: dict[str, tuple[Signature, str]],
-) -> tuple[tuple[str, str, str], ...]:
-    """Add files that were seen to be opened, but not by whom, as they are now."""
-    roots = dict(site.roots)
-    merged = set(observations)
-    for path in paths:
-        name = name_path(path, site.root, roots)
-        kind, value = now("file", name, site.root, roots, known, site.ignored)
-        merged.add((kind, name, value))
-    return tuple(sorted(merged))

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 from onnxbuild.core.facts import first_broken
 from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Trace
-from onnxbuild.engine.build import Site, Store
 from onnxbuild.engine.growth import read_growth
 from onnxbuild.engine.keys import find_ingredients, make_key
 from onnxbuild.engine.scheduler import Failed, Found, Grew, LookUp, Scheduler
+from onnxbuild.engine.setting import Site, Store
 
 Why: TypeAlias = Callable[[Step, Mapping[str, Any], Sequence[Trace]], list[str]]
 

@@ -6,14 +6,15 @@ import os
 from queue import SimpleQueue
 
 import pytest
-
 from fakes import FakeExecutor, blob_of, fail, make_json, read_file, read_json
+
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.events import Said, StepWaits
 from onnxbuild.core.ports import Failure, Outcome
 from onnxbuild.core.step import OWN, Output, Step
-from onnxbuild.engine.build import Build, Site
+from onnxbuild.engine.build import Build
 from onnxbuild.engine.keys import find_ingredients, make_key
+from onnxbuild.engine.setting import Site
 from onnxbuild.stores.local import LocalStore
 
 

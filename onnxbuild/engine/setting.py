@@ -1,0 +1,101 @@
+"""What a build works with: its store, its place, a witness, and a record of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from onnxbuild.core.facts import name_path, now
+from onnxbuild.core.ports import ActionCache, ContentStore, Failure, Job, Outcome
+from onnxbuild.core.step import Step
+from onnxbuild.core.trace import Fact, Trace
+
+Status: TypeAlias = Literal["ran", "cached", "failed", "skipped"]
+Signature: TypeAlias = tuple[int, int, int, int]
+
+
+class Store(ContentStore, ActionCache, Protocol):
+    """Content, traces and what is remembered of files."""
+
+    root: str
+    quarantined: list[str]
+
+    def known_files(self) -> dict[str, tuple[Signature, str]]:
+        """Give the remembered digests of files, by absolute path."""
+        ...
+
+    def remember_files(self, known: Mapping[str, tuple[Signature, str]]) -> None:
+        """Remember digests of files."""
+        ...
+
+
+class Witness(Protocol):
+    """Sees which files are opened below the project root, whoever opens them."""
+
+    def started(self, job: Job) -> None:
+        """Note that a job begins."""
+        ...
+
+    def finished(self, job: Job) -> Iterable[str] | None:
+        """Give the paths opened since the job began that no job tells of; None when events were lost."""
+        ...
+
+    def own(self, paths: Sequence[str]) -> AbstractContextManager[None]:
+        """Tell that it is the driver itself that reads these files meanwhile."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a build takes place."""
+
+    root: str
+    """The project root, absolute."""
+
+    roots: Mapping[str, str] = field(default_factory=dict)
+    """Named folders outside of it."""
+
+    ignored: tuple[str, ...] = ()
+    """Absolute folders that count for nothing: the store, the published models."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """The environment of the caller, from which steps get the variables that they declare."""
+
+
+@dataclass(slots=True)
+class Record:
+    """How a step of this build ended."""
+
+    step: Step
+    status: Status = "skipped"
+    key: str = ""
+    reason: str = ""
+    trace: Trace | None = None
+    failure: Failure | None = None
+    log: str = ""
+
+
+def find_digest(outcome: Outcome, path: str, site: Site) -> str:
+    """Give the digest that a worker saw for a file; empty when it saw none."""
+    name = name_path(path, site.root, dict(site.roots))
+    return next(
+        (value for kind, named, value in outcome.observations if kind == "file" and named == name), ""
+    )
+
+
+def merge(
+    observations: Sequence[Fact],
+    paths: Iterable[str],
+    site: Site,
+    known: dict[str, tuple[Signature, str]],
+) -> tuple[Fact, ...]:
+    """Add files that were seen to be opened, but not by whom, as they are now."""
+    roots = dict(site.roots)
+    merged = set(observations)
+    for path in paths:
+        name = name_path(path, site.root, roots)
+        kind, value = now("file", name, site.root, roots, known, site.ignored)
+        merged.add((kind, name, value))
+    return tuple(sorted(merged))

@@ -1,0 +1,225 @@
+"""A build from PyTorch to published models, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from small_project import onnxbuild, ran, run_json
+
+pytestmark = pytest.mark.e2e
+
+
+def test_first_build_publishes_proven_models(built):
+    """Every variant is there, loads, and is close to PyTorch; int8 and fp16 are what they say."""
+    import onnx
+
+    folder, result = built
+
+    assert result["status"] == "ok"
+    variants = {item["variant"]: item for item in result["recipes"][0]["published"]}
+    assert set(variants) == {"slim", "fp16", "int8"}
+    assert variants["slim"]["fidelity"]["scaled"] < 1e-5
+    types = {}
+    for name, item in variants.items():
+        model = onnx.load(os.path.join(folder, item["path"]))
+        onnx.checker.check_model(model, full_check=True)
+        types[name] = {onnx.TensorProto.DataType.Name(weight.data_type) for weight in model.graph.initializer}
+        assert model.opset_import[0].version == 18
+        assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert "FLOAT16" in types["fp16"]
+    assert "INT8" in types["int8"]
+
+
+def test_second_build_runs_nothing(project):
+    """In another folder, with the store copied along: all hits, and the files are where they were."""
+    result = run_json(project)
+
+    assert ran(result) == []
+    assert {step["status"] for step in result["steps"]} == {"cached"}
+
+
+EDITS = {
+    "weights": (lambda folder: subprocess.run([sys.executable, "make_weights.py", "1"], cwd=folder, check=True),
+                {"reference", "export"}),
+    "model file": (lambda folder: edit(folder / "model.py", "mean((2, 3))", "amax((2, 3))"), {"reference", "export"}),
+    "imported module": (lambda folder: edit(folder / "helper.py", "torch.relu", "torch.tanh"), {"reference", "export"}),
+    "json that it opens": (lambda folder: edit(folder / "shape.json", "2", "3"), None),
+    "data script": (lambda folder: edit(folder / "data.py", "0.5", "0.4"), {"collect"}),
+    "touch": (lambda folder: os.utime(folder / "model.py"), set()),
+    "unrelated file": (lambda folder: (folder / "notes.txt").write_text("x"), set()),
+}  # fmt: skip
+
+
+def edit(path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def functions(folder, result: dict, *arguments: str) -> set[str]:
+    """Name the functions of the steps that ran."""
+    plan = json.loads(onnxbuild("plan", "--json", "small.yaml", *arguments, cwd=folder).stdout)
+    names = {step["label"]: step["run"].rpartition(":")[2] for step in plan["steps"]}
+    return {names[label] for label in ran(result)}
+
+
+@pytest.mark.parametrize(
+    ("name", "must", "must_not"),
+    [
+        pytest.param("weights", {"reference", "export", "predict"}, {"collect", "samples"}, id="weights"),
+        pytest.param("model file", {"reference", "export", "predict"}, {"collect", "samples"}, id="model"),
+        pytest.param("imported module", {"reference", "export", "predict"}, {"collect"}, id="import"),
+        pytest.param("data script", {"collect", "evaluate"}, {"export", "reference", "samples"}, id="data"),
+        pytest.param("touch", set(), {"*"}, id="touch"),
+        pytest.param("unrelated file", set(), {"*"}, id="unrelated"),
+    ],
+)
+def test_edits_rerun_what_they_must(project, name, must, must_not):
+    """Each kind of edit runs what depends on it, and nothing else; `explain` knows before."""
+    EDITS[name][0](project)
+
+    told = json.loads(onnxbuild("explain", "--json", "small.yaml", cwd=project).stdout)
+    result = run_json(project)
+
+    executed = functions(project, result)
+    assert must <= executed
+    assert not executed if "*" in must_not else not must_not & executed
+    expected = {step["label"] for step in told["steps"] if step["status"] == "run"}
+    assert expected <= set(ran(result))
+    assert bool(expected) == bool(must)
+
+
+def test_comment_is_cut_off_early(project):
+    """A comment in the model file reruns what imports it; its result is the same, so nothing after it."""
+    edit(project / "model.py", "return Net(width)", "return Net(width)  # a comment")
+
+    executed = functions(project, run_json(project))
+
+    assert executed == {"reference", "predict", "export"}
+
+
+def test_option_of_the_last_stage(project):
+    """Only the stage and what measures it run; going back is all hits."""
+    changed = run_json(project, "stages.fp16.keep_io_types=false")
+    back = run_json(project)
+
+    executed = functions(project, changed, "stages.fp16.keep_io_types=false")
+    assert "convert" in executed
+    assert not executed & {"export", "reference", "collect", "observe", "quantize"}
+    assert ran(back) == []
+
+
+def test_stale_bytecode_does_not_hide_an_edit(project):
+    """A same-size edit of an imported module, its time restored, is seen and takes effect."""
+    path = project / "helper.py"
+    status = path.stat()
+    edit(path, "torch.relu", "torch.tanh")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    result = run_json(project)
+
+    assert "export" in functions(project, result)
+    model = next(item for item in result["recipes"][0]["published"] if item["variant"] == "slim")
+    import onnx
+
+    assert "Tanh" in {node.op_type for node in onnx.load(project / model["path"]).graph.node}
+
+
+def test_published_file_is_restored_without_a_step(project):
+    """An edited or deleted published file comes back from the store."""
+    target = project / "artifacts" / "small" / "slim" / "model.onnx"
+    content = target.read_bytes()
+    target.write_bytes(b"edited")
+    (project / "artifacts" / "small" / "fp16" / "build.json").unlink()
+    shutil.rmtree(project / "artifacts" / "small" / "int8")
+
+    result = run_json(project)
+
+    assert ran(result) == []
+    assert target.read_bytes() == content
+    assert (project / "artifacts" / "small" / "fp16" / "build.json").exists()
+    assert (project / "artifacts" / "small" / "int8" / "model.onnx").exists()
+
+
+def test_missed_gate_publishes_nothing_of_that_variant(project):
+    """Exit 3, what was measured against what was asked, the older file untouched and named, the rest published."""
+    older = (project / "artifacts" / "small" / "int8" / "model.onnx").read_bytes()
+
+    result = run_json(project, "verify.int8={scaled: 1.0e-9}", code=3)
+
+    assert result["status"] == "gate"
+    assert {item["variant"] for item in result["recipes"][0]["published"]} == {"slim", "fp16"}
+    assert "int8" in result["errors"][0]["what"]
+    assert "earlier build" in result["errors"][0]["hint"]
+    assert (project / "artifacts" / "small" / "int8" / "model.onnx").read_bytes() == older
+    assert ran(result) == []
+
+
+def test_failing_user_code_is_named(project):
+    """Exit 1, the user's file and line, and nothing published of what depends on it."""
+    edit(project / "model.py", "return self.head", "raise ValueError('deliberate')\n        return self.head")
+
+    done = onnxbuild("run", "small.yaml", cwd=project)
+
+    assert done.returncode == 1
+    assert "deliberate" in done.stderr
+    assert "model.py" in done.stderr
+    assert "onnxbuild/" not in done.stderr.replace(str(project), "")
+
+
+def test_same_bytes_in_another_folder_and_hash_seed(built, tmp_path):
+    """A build from nothing, elsewhere and with another hash seed, gives the same files."""
+    folder = tmp_path / "a" / "much" / "deeper" / "place"
+    shutil.copytree(built[0], folder, ignore=shutil.ignore_patterns(".onnxbuild", "artifacts"))
+
+    done = onnxbuild("run", "--json", "small.yaml", cwd=folder, PYTHONHASHSEED="123", TZ="Asia/Tokyo", HOME=str(tmp_path))
+    again = json.loads(done.stdout)
+
+    def digests(result):
+        return {item["variant"]: item["digest"] for item in result["recipes"][0]["published"]}
+
+    assert digests(again) == digests(built[1])
+
+
+def test_python_gives_what_the_command_gives(project, monkeypatch):
+    """`onnxbuild.run` in a script: values, and nothing runs that is cached."""
+    import onnxbuild as package
+
+    monkeypatch.chdir(project)
+    result = package.run("small.yaml")
+
+    assert result.status == "ok"
+    assert {step.status for step in result.steps} == {"cached"}
+    fp16 = result.variants["fp16"]
+    assert fp16.read_bytes() == open(fp16.path, "rb").read() if os.path.exists(fp16.path) else False
+    assert fp16.fidelity.cosine > 0.999
+
+
+def test_published_model_runs_at_any_batch(project):
+    """The dynamic axis is dynamic."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(project / "artifacts/small/int8/model.onnx"))
+    for batch in (1, 3, 7):
+        (logits,) = session.run(None, {"image": np.zeros((batch, 1, 8, 8), np.float32)})
+        assert logits.shape == (batch, 2)
+
+
+def test_undeclared_variable_does_not_reach_the_model(project):
+    """A variable that the recipe does not declare is not there; a declared one is, and counts."""
+    edit(project / "model.py", "def build(width=8):",
+         "def build(width=8):\n    print('SECRET is', os.environ.get('SECRET'))")  # fmt: skip
+    first = onnxbuild("run", "small.yaml", cwd=project, SECRET="a")
+    log = onnxbuild("log", "export", "small.yaml", cwd=project).stdout
+    same = onnxbuild("run", "--json", "small.yaml", cwd=project, SECRET="b")
+
+    assert first.returncode == 0, first.stderr
+    assert "SECRET is None" in log
+    assert ran(json.loads(same.stdout)) == []
