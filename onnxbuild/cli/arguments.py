@@ -20,6 +20,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
 
 
+def add_only(parser: argparse.ArgumentParser) -> None:
+    """Take ``--only STAGE``, any number of times."""
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="STAGE", help="only what this variant needs"
+    )
+
+
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tell recipes from overrides. Raises `UsageError` when there is no recipe."""
     recipes = [word for word in words if not is_override(word)]

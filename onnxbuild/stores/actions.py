@@ -13,6 +13,8 @@ from onnxbuild.core.values import plain
 from onnxbuild.errors import StoreError
 
 Signature: TypeAlias = tuple[int, int, int, int]
+LogEntry: TypeAlias = tuple[str, str, float]
+"""How a step ended (``ran`` or ``failed``), the digest of what it printed, and when."""
 
 LAYOUT = 1
 """Changes when the tables do; a store with another layout is refused in words."""
@@ -33,6 +35,10 @@ CREATE TABLE IF NOT EXISTS files (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS latest (
     recipe TEXT NOT NULL, label TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (recipe, label)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS logs (
+    recipe TEXT NOT NULL, label TEXT NOT NULL, status TEXT NOT NULL, log TEXT NOT NULL, made REAL NOT NULL,
     PRIMARY KEY (recipe, label)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS published (
@@ -129,6 +135,28 @@ class Actions:
             connection.executemany(
                 "INSERT OR REPLACE INTO latest (recipe, label, key) VALUES (?, ?, ?)",
                 [(recipe, label, key) for label, key in keys.items()],
+            )
+
+    def recipes(self) -> list[str]:
+        """List the names of the recipes that were built here."""
+        rows = self._connect().execute("SELECT DISTINCT recipe FROM latest ORDER BY recipe")
+        return [name for (name,) in rows]
+
+    def logs(self, recipe: str) -> dict[str, LogEntry]:
+        """Give, by label, what each step of a recipe printed when it last ran: (status, digest, when)."""
+        rows = self._connect().execute(
+            "SELECT label, status, log, made FROM logs WHERE recipe = ?", (recipe,)
+        )
+        return {label: (status, log, made) for label, status, log, made in rows}
+
+    def note_logs(self, recipe: str, entries: Mapping[str, LogEntry]) -> None:
+        """Remember what steps of a recipe printed, by label; those that failed too."""
+        connection = self._connect()
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "INSERT OR REPLACE INTO logs (recipe, label, status, log, made) VALUES (?, ?, ?, ?, ?)",
+                [(recipe, label, *entry) for label, entry in entries.items()],
             )
 
     def published(self, identity: str) -> dict[str, tuple[str, int]] | None:

@@ -1,0 +1,86 @@
+"""Show what a step printed when it last ran, or failed.
+
+STEP is the name of a step, or a part of it that no other step has. Without one: the steps that have a log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from onnxbuild import api
+from onnxbuild.api import Workplace
+from onnxbuild.cli import console
+from onnxbuild.cli.arguments import split
+from onnxbuild.cli.steps import find_label, take_step
+from onnxbuild.errors import StoreError
+from onnxbuild.stores.actions import LogEntry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the arguments of ``log``."""
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="STEP | RECIPE.yaml | key=value",
+        help="a step, its recipe, and overrides of the recipe's keys",
+    )
+    parser.add_argument(
+        "--step", metavar="STEP", help="the step, where its name looks like a recipe"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print the log of one step, or list the steps that have one."""
+    words, step = take_step(options.words)
+    step = options.step or step
+    recipes, overrides = split(words)
+    with api.open_workplace(recipes, overrides) as workplace:
+        logs = {name: workplace.store.actions.logs(name) for name in workplace.recipes}
+        if step is None:
+            console.data(list_logs(logs))
+            return 0
+        labels = [item.label for item in workplace.plan.steps]
+        labels += [label for entries in logs.values() for label in entries]
+        label = find_label(step, labels)
+        found = [entries[label] for entries in logs.values() if label in entries]
+        if not found:
+            console.talk(f"{label} has not run in this store yet")
+            return 0
+        _show(workplace, label, max(found, key=lambda entry: entry[2]))
+    return 0
+
+
+def list_logs(logs: dict[str, dict[str, LogEntry]]) -> str:
+    """Write the table of steps that ran, with when and how they ended."""
+    rows = [
+        [name, label, status, _when(made), "yes" if log else "nothing"]
+        for name, entries in logs.items()
+        for label, (status, log, made) in sorted(entries.items(), key=lambda item: item[1][2])
+    ]
+    if not rows:
+        return "no step of this recipe has run in this store yet"
+    return console.table(["recipe", "step", "state", "when", "printed"], rows)
+
+
+def _show(workplace: Workplace, label: str, entry: LogEntry) -> None:
+    status, log, made = entry
+    console.talk(f"{label}: {status} {_when(made)}")
+    if not log:
+        console.talk("it printed nothing")
+        return
+    path = workplace.store.blob_path(log)
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise StoreError(
+            f"what {label!r} printed is no longer in the store",
+            where=path,
+            hint=f"run it again: onnxbuild run … --rerun {label!r}",
+        ) from None
+    console.data(text.rstrip("\n"))
+
+
+def _when(made: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(made))

@@ -1,0 +1,78 @@
+"""Show the steps that would build recipes: cached, to run, or maybe. Runs no user code.
+
+A step whose input is not known yet *may run*: only if what comes before it gives another result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onnxbuild import api
+from onnxbuild.api import PlanView
+from onnxbuild.cli import console, fast
+from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
+from onnxbuild.cli.steps import count, find_label, name_steps
+from onnxbuild.engine.explain import in_one_line
+
+STATES = {"cached": "cached", "run": "would run", "may run": "may run"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the arguments of ``plan``."""
+    add_recipes(parser)
+    add_json(parser)
+    add_only(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Look at the plan and print it. Also what ``run --dry-run`` does."""
+    recipes, overrides = split(options.words)
+    rerun = getattr(options, "rerun", [])
+    with api.open_workplace(recipes, overrides, only=options.only) as workplace:
+        view = force(api.view(workplace), rerun)
+        text = json.dumps(view.to_json(), indent=2) if options.json else render(view)
+        console.data(text)
+        # Where something would run, running it changes the answer, and no file would tell.
+        if not rerun and all(item.status == "cached" for item in view.prospects):
+            fast.remember(workplace, view.facts, text)
+    return 0
+
+
+def force(view: PlanView, rerun: Sequence[str]) -> PlanView:
+    """Give the plan as it is when the steps named in `rerun` must run. Raises `UsageError`."""
+    if not rerun:
+        return view
+    forced = {find_label(word, [item.step.label for item in view.prospects]) for word in rerun}
+    doubtful: dict[int, str] = {}
+    prospects = []
+    for item in view.prospects:
+        before = [
+            doubtful[id(output.step)]
+            for output in item.step.inputs.values()
+            if id(output.step) in doubtful
+        ]
+        if item.step.label in forced:
+            item = replace(item, status="run", causes=("asked to run again",), trace=None)  # noqa: PLW2901
+        elif before and item.status == "cached":
+            causes = (f"if {' or '.join(dict.fromkeys(before))} gives another result",)
+            item = replace(item, status="may run", causes=causes, trace=None)  # noqa: PLW2901
+        if item.status != "cached":
+            doubtful[id(item.step)] = item.step.label
+        prospects.append(item)
+    return replace(view, prospects=tuple(prospects))
+
+
+def render(view: PlanView) -> str:
+    """Write the table of steps and the line that counts them."""
+    rows = [
+        [
+            f"{name} (may grow)" if item.step.may_grow else name,
+            STATES[item.status],
+            in_one_line(item.causes),
+        ]
+        for name, item in zip(name_steps(view), view.prospects, strict=True)
+    ]
+    return f"{console.table(['step', 'state', 'why'], rows)}\n\n{count(view.prospects)}"
