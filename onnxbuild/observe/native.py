@@ -33,7 +33,11 @@ def wrap_loaded() -> None:
     _known_modules = len(sys.modules)
     for name in list(_PENDING):
         module = sys.modules.get(name)
-        if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if module is None:
+            continue
+        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+            # Look again at the end of its import, which may add no further module.
+            _known_modules = -1
             continue
         wrap = _PENDING.pop(name)
         wrap(module)
@@ -213,7 +217,7 @@ def _wrap_metadata(module: Any) -> None:
     """Whoever asks for a distribution by name depends on its version, or on its absence."""
     original = module.Distribution.from_name.__func__
 
-    def from_name(cls: Any, name: str) -> Any:
+    def from_name(cls: Any, name: Any) -> Any:
         if isinstance(name, str) and name:
             tell(Record.package, normalize(name))
         return original(cls, name)

@@ -6,7 +6,7 @@ Linux only; elsewhere `Net.reason` says that there is none). The driver spreads 
     net = Net(root, ignored)
     net.start()
     mark = net.mark()  # a step begins
-    with net.own():  # what the driver itself opens meanwhile is nobody's dependency
+    with net.own(path):  # what the driver itself opens is nobody's dependency
         digest_file(path)
     net.unexplained(mark, logs)  # it has ended: what was opened since, less what the logs
     #                              (`Observer(log=…)`) of all jobs that ran meanwhile tell of
@@ -129,22 +129,24 @@ class Net:
         if not opened:
             return opened
         explained: set[str] = set()
+        made: set[str] = set()
         for log in logs:
-            explained |= read_log(log)
-        return frozenset(
-            path for path in opened if path not in explained and not is_below(path, explained)
-        )
+            for what, path in _tell(log):
+                (made if what == "made" else explained).add(path)
+        return frozenset(path for path in opened - explained if not is_below(path, made))
 
     @contextmanager
-    def own(self) -> Iterator[None]:
-        """What is opened in between is the driver's own. Keep it short: others are not seen meanwhile."""
+    def own(self, *paths: str) -> Iterator[None]:
+        """Tell that it is the driver that opens these paths in between."""
         mark = self.mark()
         try:
             yield
         finally:
             self._read()
             with self._lock:
-                self._opened[mark:] = [None] * (len(self._opened) - mark)
+                for position in range(mark, len(self._opened)):
+                    if self._opened[position] in paths:
+                        self._opened[position] = None
 
     def driver_opened(self, path: str) -> None:
         """Say that the driver has just opened `path` itself: the last open of it is explained."""
@@ -229,14 +231,15 @@ class Net:
 
 
 def read_log(path: str) -> set[str]:
-    """Give every path that a job's log tells of, the folders made by the step too.
+    """Give every path of which a job's log tells; it may still be written."""
+    return {seen for _, seen in _tell(path)}
 
-    May be read while the job runs.
-    """
+
+def _tell(log: str) -> Iterator[tuple[str, str]]:
     try:
-        lines, _ = read_lines(path)
+        lines, _ = read_lines(log)
     except FileNotFoundError:
-        return set()
-    return {
-        line[1] for line in lines if line[0] in {"file", "absent", "unreadable", "wrote", "made"}
-    }
+        return
+    for line in lines:
+        if line[0] in {"file", "absent", "unreadable", "wrote", "made"}:
+            yield line[0], line[1]

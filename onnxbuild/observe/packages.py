@@ -15,6 +15,8 @@ from onnxbuild.core.facts import installed, normalize
 def owners(path: str, site: str) -> tuple[str, ...]:
     """Give the distributions that a path below the folder `site` may belong to, usually one."""
     top, _, rest = path[len(site) + 1 :].partition("/")
+    if top == "__pycache__":
+        top = rest
     stem = top.removesuffix(".libs").partition(".")[0]
     name = normalize(stem)
     if name in installed():

@@ -74,13 +74,12 @@ class Scope:
         if own is not None:
             return own
         folder, _, name = path.rpartition("/")
-        if name in UNSEEN:
-            return IGNORED
         known = self._by_folder.get(folder)
         if known is None:
             known = self.kind(folder) if folder else OUTSIDE
             self._by_folder[folder] = known
-        return known
+        # The bytecode of an installed package is read in place of its source.
+        return IGNORED if name in UNSEEN and known != SITE else known
 
     def is_named(self, path: str) -> bool:
         """Tell whether `path` is one of the named folders itself."""
