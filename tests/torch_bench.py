@@ -52,7 +52,9 @@ class Exported:
         worst = 0.0
         names = [value.name for value in session.get_inputs()]
         for item, expected in zip(
-            read_items(self.bench.path("samples")), read_items(self.bench.path("reference")), strict=True
+            read_items(self.bench.path("samples")),
+            read_items(self.bench.path("reference")),
+            strict=True,
         ):
             found = session.run(list(expected), {name: item[name] for name in names})
             for wanted, given in zip(expected.values(), found, strict=True):
@@ -79,7 +81,9 @@ class Bench:
     def path(self, name: str) -> str:
         return self.store.path(self.artifacts[name])
 
-    def work(self, options: Any, inputs: Mapping[str, Artifact], outputs: tuple[str, ...]) -> StepWork:
+    def work(
+        self, options: Any, inputs: Mapping[str, Artifact], outputs: tuple[str, ...]
+    ) -> StepWork:
         job = Job(
             id="1", run="", options=options, inputs=inputs, outputs=outputs, label="",
             store=self.store.root, root=self.folder, folder=".",
@@ -88,7 +92,9 @@ class Bench:
         os.makedirs(private, exist_ok=True)
         return StepWork(job, self.store, private)
 
-    def sample(self, inputs: Mapping[str, Any], dims: Mapping[str, Any] = {}, seed: int = 0) -> None:  # noqa: B006
+    def sample(
+        self, inputs: Mapping[str, Any], dims: Mapping[str, Any] = {}, seed: int = 0
+    ) -> None:
         """Make the samples of the contract: trace, example, corners."""
         names = sorted({d for item in inputs.values() for d in item["shape"] if isinstance(d, str)})
         trace = {name: 2 + number for number, name in enumerate(names)}
@@ -108,7 +114,9 @@ class Bench:
         self.artifacts["samples"] = work.put_file(path, "arrays")
         self.artifacts["shapes"] = work.put_json([{"name": n, "sizes": s} for n, s in shapes])
 
-    def reference(self, model: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Any = None) -> dict[str, Any]:
+    def reference(
+        self, model: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Any = None
+    ) -> dict[str, Any]:
         options = {"model": model, "inputs": _bare(inputs), "outputs": outputs}
         work = self.work(options, {"samples": self.artifacts["samples"]}, ("reference",))
         self.artifacts["reference"] = reference_run.reference(work)["reference"]
@@ -120,7 +128,7 @@ class Bench:
         inputs: Mapping[str, Any],
         *,
         outputs: Any = None,
-        dims: Mapping[str, Any] = {},  # noqa: B006
+        dims: Mapping[str, Any] = {},
         replace: Any = (),
         dynamic_axes: Any = None,
         description: str = "",
@@ -168,6 +176,6 @@ def _values(generator: Any, item: Mapping[str, Any], sizes: Mapping[str, int]) -
         return generator.integers(*item.get("range", (0, 2)), shape).astype(dtype)
     if dtype == "bool":
         return generator.integers(0, 2, shape).astype(bool)
-    return generator.standard_normal(shape).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-
-
+    return generator.standard_normal(shape).astype(
+        ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    )

@@ -10,11 +10,15 @@ import onnx_ir as ir
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+from torch.utils.weak import WeakIdKeyDictionary
 
 from onnxbuild.core.digest import digest_bytes
 from onnxbuild.graph.load import model_nodes
 from onnxbuild.graph.weights import digest, weights
 from onnxbuild.steps.model.tensors import to_bytes, to_numpy
+
+KINDS = ("tied", "transposed", "reshaped", "cast", "folded", "unused")
+"""What can have become of a tensor that is not in the graph bit for bit."""
 
 
 def cover(
@@ -23,11 +27,13 @@ def cover(
     """Say of each tensor of `state` where it is in the graph.
 
     ``exact`` counts those that are there bit for bit. The others are listed: ``tied`` (one of the same
-    storage is there), ``transposed``, ``cast``, ``folded`` into other constants, ``unused`` by the model's
-    `run` on the traced sample.
+    storage is there), ``transposed``, ``reshaped``, ``cast``, ``folded`` into other constants, ``unused``: nothing that
+    `run` gives on the traced sample depends on it.
     """
     there = set(_constants(model))
     shapes = {(dtype, shape) for dtype, shape, _ in there}
+    flat = {(dtype, int(np.prod(shape)), text) for dtype, shape, text in there}
+    sizes = {(dtype, size) for dtype, size, _ in flat}
     found: dict[str, list[str]] = {
         "tied": [],
         "transposed": [],
@@ -47,6 +53,8 @@ def cover(
             storages.add(storage)
         elif tensor.dim() > 1 and _key(tensor.transpose(-1, -2), shapes) in there:
             found["transposed"].append(name)
+        elif _is_reshaped(tensor, flat, sizes):
+            found["reshaped"].append(name)
         elif _is_cast(tensor, there):
             found["cast"].append(name)
         else:
@@ -100,6 +108,17 @@ def _dtype(tensor: torch.Tensor) -> ir.DataType | None:
         return None
 
 
+def _is_reshaped(
+    tensor: torch.Tensor,
+    flat: set[tuple[ir.DataType, int, str]],
+    sizes: set[tuple[ir.DataType, int]],
+) -> bool:
+    dtype = _dtype(tensor)
+    if dtype is None or tensor.numel() < 2 or (dtype, tensor.numel()) not in sizes:  # noqa: PLR2004
+        return False
+    return (dtype, tensor.numel(), digest_bytes(to_bytes(tensor).data)) in flat
+
+
 def _is_cast(tensor: torch.Tensor, there: set[Key]) -> bool:
     dtypes = {dtype for dtype, shape, _ in there if shape == tuple(tensor.shape)}
     for dtype in dtypes - {_dtype(tensor)}:
@@ -115,25 +134,50 @@ def _is_cast(tensor: torch.Tensor, there: set[Key]) -> bool:
     return False
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[misc]
-    """Remembers the storages of all tensors that any operator takes."""
+class _Flow(TorchDispatchMode):  # type: ignore[misc]
+    """Follows tensors of the state through all operators of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
-        self.seen: set[int] = set()
+        self.escaped: set[str] = set()
+        """Names of tensors whose values Python code has looked at."""
+        self._tensors: Any = WeakIdKeyDictionary()
+        self._storages: dict[int, set[str]] = {}
+        for name, tensor in state.items():
+            self._mark(tensor, {name})
+
+    def names(self, values: Any) -> set[str]:
+        """Name the tensors of the state that `values` depend on."""
+        found: set[str] = set()
+        for item in tree_iter(values):
+            if isinstance(item, torch.Tensor):
+                found |= self._tensors.get(item, set())
+                found |= self._storages.get(item.untyped_storage().data_ptr(), set())
+        return found
+
+    def _mark(self, tensor: torch.Tensor, names: set[str]) -> None:
+        pointer = tensor.untyped_storage().data_ptr()
+        self._storages[pointer] = self._storages.get(pointer, set()) | names
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for item in tree_iter((args, kwargs)):
-            if isinstance(item, torch.Tensor):
-                self.seen.add(item.untyped_storage().data_ptr())
-        return func(*args, **(kwargs or {}))
+        names = self.names((args, kwargs))
+        result = func(*args, **(kwargs or {}))
+        if not names:
+            return result
+        tensors = [item for item in tree_iter(result) if isinstance(item, torch.Tensor)]
+        for tensor in tensors:
+            self._tensors[tensor] = names
+            if func._schema.is_mutable:
+                # What was written into may be a view of something else.
+                self._mark(tensor, names)
+        if not tensors:
+            self.escaped |= names
+        return result
 
 
 def _used(state: Mapping[str, torch.Tensor], run: Callable[[], object]) -> set[str]:
-    """Name the tensors that the model touches when it runs."""
-    watch = _Watch()
-    with torch.no_grad(), watch:
-        run()
-    return {
-        name for name, tensor in state.items() if tensor.untyped_storage().data_ptr() in watch.seen
-    }
+    """Name the tensors on which what the model gives depends."""
+    flow = _Flow(state)
+    with torch.no_grad(), flow:
+        result = run()
+    return flow.names(result) | flow.escaped

@@ -143,7 +143,7 @@ def _capture(
         for port in target.inputs
     )
     return torch.export.export(
-        adapter,
+        adapter.module,
         values,
         # The adapter's forward has one parameter, *values.
         dynamic_shapes=(shapes,) if values else None,
@@ -171,7 +171,7 @@ def _torchscript(
     export = options.export
     path = os.path.join(folder, "torchscript.onnx")
     torch.onnx.export(
-        adapter,
+        adapter.module,
         values,
         path,
         dynamo=False,

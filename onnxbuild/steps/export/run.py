@@ -16,7 +16,7 @@ from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
-from onnxbuild.steps.export.coverage import cover, state_of
+from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.measure import judge, measure
@@ -145,10 +145,10 @@ def _keep(
 ) -> Artifact:
     """Account for every weight, and take them out where the recipe wants the graph alone."""
     model: ir.Model = read(work.store.path(artifact))
-    state = state_of(adapter)
+    state = state_of(adapter.module)
     covered = cover(state, model, lambda: adapter.call(values))
     work.notes["weights"] = covered
-    for kind in ("tied", "transposed", "cast", "folded", "unused"):
+    for kind in KINDS:
         if kind in covered:
             say(f"weights {kind}: {', '.join(covered[kind])}")
     if options.export.export_params:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from onnxbuild.errors import ModelError
-from onnxbuild.steps.model.flatten import flatten, name_outputs
+from onnxbuild.steps.model.flatten import Path, flatten, name_outputs
 from onnxbuild.steps.model.names import match_outputs
 from onnxbuild.steps.model.tensors import to_numpy, to_torch
 from onnxbuild.steps.model.user import user_code
@@ -24,37 +24,27 @@ from onnxbuild.steps.model.user import user_code
 Parameter = inspect.Parameter
 
 
-class Adapter(nn.Module):  # type: ignore[misc]
-    """Calls `model` with positional tensors and returns a flat tuple of tensors."""
+class Adapter:
+    """Calls `model` with tensors in the recipe's order, and gives its tensors by name."""
 
     def __init__(
         self, model: nn.Module, inputs: Sequence[str], outputs: Sequence[str] | None
     ) -> None:
-        super().__init__()
+        self.model = model
         self.inputs = tuple(inputs)
         self.outputs: tuple[str, ...] | None = None
+        self.order: tuple[int, ...] = ()
         self._declared = None if outputs is None else tuple(outputs)
         self._given: tuple[str, ...] = ()
-        self._order: tuple[int, ...] = ()
         self._positional, self._keywords = bind(model, inputs)
-        self.training = model.training
-        if isinstance(model, torch.jit.ScriptModule):
-            # A compiled module keeps its children in C++; here they do get a prefix.
-            self.model = model
-            return
-        # Not a child: a child's name would become a prefix of every parameter's.
-        self.__dict__["model"] = model
-        self._parameters = model._parameters
-        self._buffers = model._buffers
-        self._modules = model._modules
-        self._non_persistent_buffers_set = model._non_persistent_buffers_set
+        self.module = _Flat(self)
+        """What is exported: takes the tensors as positional arguments, returns a flat tuple."""
 
-    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Call the model with one tensor for each input."""
+    def run(self, values: Sequence[torch.Tensor]) -> list[tuple[Path, torch.Tensor]]:
+        """Call the model and give its tensors with the way to each."""
         positional = [values[index] for index in self._positional]
         keywords = {name: values[index] for name, index in self._keywords.items()}
-        found = [tensor for _, tensor in flatten(self.model(*positional, **keywords))]
-        return tuple(found[index] for index in self._order)
+        return list(flatten(self.model(*positional, **keywords)))
 
     def mapping(self) -> str:
         """Say which input is passed how, for the log."""
@@ -67,19 +57,17 @@ class Adapter(nn.Module):  # type: ignore[misc]
         The first call fixes the outputs' names. Raises `ModelError` when the model fails on these values, gives
         something else than tensors, or not as many as the first time.
         """
-        positional = [values[index] for index in self._positional]
-        keywords = {name: values[index] for name, index in self._keywords.items()}
         sizes = ", ".join(
             f"{name} {'x'.join(map(str, value.shape)) or 'scalar'}"
             for name, value in zip(self.inputs, values, strict=True)
         )
         with user_code(f"the model fails on inputs of these shapes ({sizes})"):
-            found = list(flatten(self.model(*positional, **keywords)))
+            found = self.run(values)
         given = tuple(name_outputs([path for path, _ in found]))
         if self.outputs is None:
             if not given:
                 raise ModelError("the model returns no tensor", where="outputs")
-            self.outputs, self._order = match_outputs(given, self._declared)
+            self.outputs, self.order = match_outputs(given, self._declared)
             self._given = given
         elif given != self._given:
             raise ModelError(
@@ -87,9 +75,7 @@ class Adapter(nn.Module):  # type: ignore[misc]
                 f"{', '.join(self._given)} before",
                 where="outputs",
             )
-        return {
-            name: found[index][1] for name, index in zip(self.outputs, self._order, strict=True)
-        }
+        return {name: found[index][1] for name, index in zip(self.outputs, self.order, strict=True)}
 
     def predict(self, item: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         """Run the model on arrays by the names of its inputs."""
@@ -101,6 +87,31 @@ class Adapter(nn.Module):  # type: ignore[misc]
     def tensors(self, item: Mapping[str, np.ndarray[Any, Any]]) -> tuple[torch.Tensor, ...]:
         """Give the inputs among `item` as tensors, in order."""
         return tuple(to_torch(item[name]) for name in self.inputs)
+
+
+class _Flat(nn.Module):  # type: ignore[misc]
+    """The adapter as a module. It has one attribute of its own, whose name no child of the user's can have."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        super().__init__()
+        model = adapter.model
+        self.__dict__["<onnxbuild>"] = adapter
+        self.training = model.training
+        if isinstance(model, torch.jit.ScriptModule):
+            # A compiled module keeps its children in C++; here they do get a prefix.
+            self.model = model
+            return
+        # Not a child: a child's name would become a prefix of every parameter's.
+        self._parameters = model._parameters
+        self._buffers = model._buffers
+        self._modules = model._modules
+        self._non_persistent_buffers_set = model._non_persistent_buffers_set
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Call the model with one tensor for each input."""
+        adapter = self.__dict__["<onnxbuild>"]
+        found = adapter.run(values)
+        return tuple(found[index][1] for index in adapter.order)
 
 
 def bind(model: nn.Module, inputs: Sequence[str]) -> tuple[tuple[int, ...], dict[str, int]]:

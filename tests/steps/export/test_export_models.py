@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onnxbuild.errors import ExportError
+from onnxbuild.steps.export.coverage import KINDS
 
 pytestmark = pytest.mark.e2e
 
@@ -69,7 +70,7 @@ def test_the_graph_is_what_was_asked(bench, exporter, opset):
     chosen = {"auto": "torchscript" if opset < 18 else "dynamo"}.get(exporter, exporter)
     assert result.notes["exporter"]["name"] == chosen
     covered = result.notes["weights"]
-    listed = sum(len(covered.get(k, ())) for k in ("tied", "transposed", "cast", "folded", "unused"))
+    listed = sum(len(covered.get(k, ())) for k in KINDS)
     assert covered["exact"] + listed == covered["tensors"]
 
 

@@ -1,0 +1,499 @@
+"""Every option of the section `export`, and what the checks refuse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+
+from onnxbuild.errors import ExportError, ModelError
+from onnxbuild.steps.export.coverage import cover
+from onnxbuild.steps.export.folding import is_constant
+from onnxbuild.steps.export.measure import Problem, judge
+from onnxbuild.steps.export.settle import settle
+from onnxbuild.steps.export.target import Port, Target
+
+pytestmark = pytest.mark.e2e
+
+X = {"x": {"shape": ["batch", 4]}}
+NET = """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(1)
+            self.fc = nn.Linear(4, 4)
+            self.gain = nn.Parameter(torch.randn(4, 4))
+            self.idle = nn.Linear(4, 4)
+            self.big = nn.Parameter(torch.randn(64, 64))
+
+        def forward(self, x):
+            y = self.fc(x) @ (self.gain.exp() * 2)
+            return y + self.big.tanh().sum()
+"""
+EXPORTERS = pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+
+
+@EXPORTERS
+@pytest.mark.parametrize("folding", [True, False])
+def test_constant_folding_is_honoured(bench, exporter, folding):
+    """Folded, no node has constant inputs only; unfolded, the computation of constants is there."""
+    bench.write("net.py", NET)
+
+    result = bench.export("net.py:Net", X, exporter=exporter, opset=18, constant_folding=folding)
+
+    assert ("Exp" in result.operators()) is not folding
+    assert any(is_constant(node) for node in result.model.graph) is not folding
+    assert result.worst() < 1e-3
+    assert {"idle.weight", "idle.bias"} == set(result.notes["weights"]["unused"])
+    assert ("gain" in result.notes["weights"].get("folded", ())) is folding
+
+
+@EXPORTERS
+def test_export_params_false_leaves_the_graph_alone(bench, exporter):
+    """Without weights they are the graph's last inputs, and giving them gives the model's numbers."""
+    bench.write("net.py", NET)
+
+    result = bench.export("net.py:Net", X, exporter=exporter, opset=18, export_params=False)
+
+    names = [value.name for value in result.model.graph.inputs]
+    assert names[0] == "x"
+    assert set(names[1:]) == set(result.notes["weights_as_inputs"])
+    assert {"fc.weight", "fc.bias"} <= set(names)
+    assert result.artifact.parts == ()
+
+
+@EXPORTERS
+def test_initializers_can_be_inputs(bench, exporter):
+    """`keep_initializers_as_inputs` lists the weights as inputs and keeps their values."""
+    bench.write("net.py", NET)
+
+    result = bench.export(
+        "net.py:Net", X, exporter=exporter, opset=18, keep_initializers_as_inputs=True
+    )
+
+    graph = result.model.graph
+    assert [value.name for value in graph.inputs][1:] == list(graph.initializers)
+    onnx.checker.check_model(result.path)
+
+
+def test_file_version_metadata_and_description(bench):
+    """What the recipe says of the file is in the file."""
+    bench.write("net.py", NET)
+
+    result = bench.export(
+        "net.py:Net", X, ir_version=9, metadata={"task": "none"}, description="A net."
+    )
+
+    assert result.model.ir_version == 9
+    assert dict(result.model.metadata_props) == {"task": "none"}
+    assert result.model.doc_string == "A net."
+    with pytest.raises(ExportError, match="weights as inputs"):
+        bench.export("net.py:Net", X, ir_version=3)
+
+
+@EXPORTERS
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ("return x + 1, [x * 2, None], x.sum()", ["output_0", "output_1_0", "output_2"]),
+        ("return {'b': x + 1, 'a': x * 2}", ["b", "a"]),
+        ("return Answer(x + 1, x * 2)", ["logits", "hidden"]),
+        ("return x, x, x + 0", ["output_0", "output_1", "output_2"]),
+    ],
+)
+def test_outputs_of_every_form(bench, exporter, body, names):
+    """Tuples, dicts, dataclasses, and an input or the same tensor twice, have names in the graph."""
+    bench.write(
+        "net.py",
+        f"""
+        import dataclasses, torch
+        from torch import nn
+
+        @dataclasses.dataclass
+        class Answer:
+            logits: torch.Tensor
+            hidden: torch.Tensor
+
+        class Net(nn.Module):
+            def forward(self, x):
+                {body}
+        """,
+    )
+
+    result = bench.export("net.py:Net", X, exporter=exporter, opset=18)
+
+    assert [value.name for value in result.model.graph.outputs] == names
+    assert result.worst() < 1e-5
+
+
+@EXPORTERS
+def test_unused_and_reordered_inputs(bench, exporter):
+    """Inputs are in the recipe's order, the one that the model ignores too."""
+    bench.write(
+        "net.py",
+        """
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, a, unused, b):
+                return a - b
+        """,
+    )
+    inputs = {
+        "b": {"shape": ["n", 2]},
+        "a": {"shape": ["n", 2]},
+        "unused": {"shape": [3], "dtype": "int64"},
+    }
+
+    result = bench.export("net.py:Net", inputs, exporter=exporter, opset=18)
+
+    assert [value.name for value in result.model.graph.inputs] == ["b", "a", "unused"]
+    assert result.worst() == 0
+
+
+@EXPORTERS
+def test_axes_that_the_recipe_does_not_name(bench, exporter):
+    """An output's axis that varies gets a symbol, one that does not its size, whatever the exporter wrote."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return torch.cat([x, x], 1), x.mT, x.sum(1, keepdim=True)
+        """,
+    )
+    x = {"x": {"shape": ["batch", "long dim"]}}
+
+    result = bench.export("net.py:Net", x, outputs=["a", "b", "c"], exporter=exporter, opset=18)
+
+    shapes = result.shapes()
+    assert shapes["x"] == ["batch", "long dim"]
+    assert shapes["a"][0] == "batch"
+    assert isinstance(shapes["a"][1], str)
+    assert shapes["b"] == ["long dim", "batch"]
+    assert shapes["c"] == ["batch", 1]
+
+
+def test_a_false_claim_about_an_output(bench):
+    """An output axis declared as an input's dimension, which it does not follow, is an error."""
+    bench.write("net.py", NET)
+
+    with pytest.raises(ExportError, match="declared 'batch', but the model gives 4 there"):
+        bench.export("net.py:Net", X, dynamic_axes={"output": {"1": "batch"}})
+    with pytest.raises(ExportError, match="names logits"):
+        bench.export("net.py:Net", X, dynamic_axes={"logits": {"0": "batch"}})
+    with pytest.raises(ExportError, match="there is no axis 5"):
+        bench.export("net.py:Net", X, dynamic_axes={"x": {"5": "batch"}})
+
+
+def test_auto_falls_back_with_the_reason(bench):
+    """Where dynamo fails, TorchScript is tried, and the notes say why."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                if torch.compiler.is_exporting():
+                    raise ValueError("not for dynamo")
+                return x * 2
+        """,
+    )
+
+    result = bench.export("net.py:Net", X, opset=18)
+
+    assert result.notes["exporter"]["name"] == "torchscript"
+    assert "not for dynamo" in result.notes["exporter"]["reason"]
+    assert [attempt["exporter"] for attempt in result.notes["attempts"]] == [
+        "dynamo",
+        "torchscript",
+    ]
+
+
+def test_auto_goes_by_the_numbers(bench):
+    """An exporter whose graph gives other numbers is not chosen."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return x * (3 if torch.compiler.is_exporting() else 2)
+        """,
+    )
+
+    result = bench.export("net.py:Net", X, opset=18)
+
+    assert result.notes["exporter"]["name"] == "torchscript"
+    assert "is off by" in result.notes["attempts"][0]["result"]
+    assert result.worst() == 0
+
+
+def test_when_both_fail_both_reasons_are_given(bench):
+    """The error lists each exporter with what was wrong, and no graph."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return torch.linalg.eigvals(x @ x.mT).real
+        """,
+    )
+
+    with pytest.raises(ExportError) as caught:
+        bench.export("net.py:Net", {"x": {"shape": [3, 3]}}, opset=18)
+
+    assert "dynamo:" in caught.value.what
+    assert "torchscript:" in caught.value.what
+    assert "linalg_eigvals" in caught.value.what
+    assert len(caught.value.what) < 3000
+
+
+@pytest.mark.parametrize(
+    ("export", "message"),
+    [
+        ({"exporter": "dynamo", "custom_opsets": {"my": 1}}, "no `custom_opsets`"),
+        ({"exporter": "torchscript", "strict": True}, "no strict mode"),
+    ],
+)
+def test_options_that_exclude_each_other(bench, export, message):
+    """An option that the chosen exporter does not have is an error."""
+    bench.write("net.py", NET)
+
+    with pytest.raises(ExportError, match=message):
+        bench.export("net.py:Net", X, opset=18, **export)
+
+
+def test_strict_mode_keeps_names(bench):
+    """Dynamo's strict mode exports the same weights under the same names."""
+    bench.write("net.py", NET)
+
+    result = bench.export("net.py:Net", X, exporter="dynamo", strict=True)
+
+    assert "fc.weight" in result.model.graph.initializers
+
+
+def test_rules_are_verified_against_the_original(bench):
+    """A rule changes what is exported, not the reference; the notes say where it fired."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        class Swish(nn.Module):
+            def forward(self, x):
+                return x * torch.sigmoid(x)
+
+        def build():
+            return nn.Sequential(nn.Linear(4, 4), Swish(), nn.SyncBatchNorm(4))
+        """,
+    )
+    rules = [
+        {
+            "name": "swish",
+            "run": "onnxbuild.rules.module.run:apply",
+            "options": {"module": "net.py:Swish", "with": "torch.nn.SiLU"},
+        },
+        {"name": "sync", "run": "onnxbuild.rules.sync_batchnorm.run:apply", "options": {}},
+    ]
+
+    torch.manual_seed(0)
+    bench.sample(X)
+    result = None
+    bench.write(
+        "seeded.py",
+        "import torch, net\ndef build():\n    torch.manual_seed(0)\n    return net.build()\n",
+    )
+    result = bench.export("seeded.py:build", X, replace=rules)
+
+    assert result.notes["rules"] == [
+        {"rule": "swish", "count": 1, "modules": ["1"]},
+        {"rule": "sync", "count": 1, "modules": ["2"]},
+    ]
+    assert result.worst() < 1e-5
+
+
+SCRIPT = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from torch_bench import Bench
+bench = Bench(os.getcwd())
+for exporter in ("dynamo", "torchscript"):
+    result = bench.export("net.py:Net", {{"x": {{"shape": ["batch", 4]}}}}, exporter=exporter, opset=18)
+    print("digest", result.artifact.digest)
+"""
+
+
+def test_exports_are_identical_everywhere(bench, tmp_path):
+    """Another folder, process and hash seed give the same bytes."""
+    digests = []
+    tests = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+    for seed in ("1", "2"):
+        folder = tmp_path / f"checkout{seed}"
+        folder.mkdir()
+        bench.write(f"checkout{seed}/net.py", NET)
+        found = subprocess.run(
+            [sys.executable, "-c", SCRIPT.format(tests=tests)],
+            cwd=folder, env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.path.dirname(tests)},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        digests.append([line for line in found.splitlines() if line.startswith("digest")])
+
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2
+
+
+def _graph(dims, name="x", opset=18, dtype=ir.DataType.FLOAT):
+    value = ir.Value(name=name, shape=ir.Shape(dims), type=ir.TensorType(dtype))
+    node = ir.Node("", "Relu", [value])
+    node.outputs[0].name = "y"
+    node.outputs[0].shape = ir.Shape(dims)
+    node.outputs[0].type = ir.TensorType(dtype)
+    graph = ir.Graph([value], node.outputs, nodes=[node], opset_imports={"": opset})
+    return ir.Model(graph, ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        pytest.param(
+            _graph(["s0", 4], opset=17), "opset 18 was asked for, and the graph has 17", id="opset"
+        ),
+        pytest.param(_graph(["s0", 4], name="z"), "inputs are z; asked for: x", id="name"),
+        pytest.param(
+            _graph(["s0", 4], dtype=ir.DataType.DOUBLE), "is DOUBLE in the graph", id="dtype"
+        ),
+        pytest.param(
+            _graph([2, 4]),
+            r"axis 0 .* is declared dynamic \(batch\), and came out fixed at 2",
+            id="fixed",
+        ),
+        pytest.param(_graph(["s0", "s1"]), "axis 1 .* is not declared dynamic", id="dynamic"),
+        pytest.param(_graph(["s0", 4, 1]), "has 3 dimensions", id="rank"),
+    ],
+)
+def test_a_graph_that_is_not_as_asked_is_refused(graph, message):
+    """Opset, names, types and axes are each checked."""
+    x = Port(name="x", dtype=ir.DataType.FLOAT, dims=("batch", 4))
+    y = Port(name="y", dtype=ir.DataType.FLOAT, dims=("batch", 4))
+
+    with pytest.raises(ExportError, match=message):
+        settle(graph, Target(inputs=(x,), outputs=(y,), shapes=()), 18)
+
+
+def test_symbols_are_renamed_everywhere():
+    """The exporter's names of dimensions give way to the declared ones, in expressions too."""
+    x = Port(name="x", dtype=ir.DataType.FLOAT, dims=("batch", 4))
+    y = Port(name="y", dtype=ir.DataType.FLOAT, dims=("batch", None))
+    graph = _graph(["s0", 4])
+    graph.graph.outputs[0].shape = ir.Shape(["s0", "2*s0 + s01"])
+
+    settle(graph, Target(inputs=(x,), outputs=(y,), shapes=()), 18)
+
+    assert [size.value for size in graph.graph.outputs[0].shape] == ["batch", "2*batch + s01"]
+
+
+def test_every_tensor_is_accounted_for():
+    """Exact, tied, transposed, reshaped, cast, folded and unused tensors are told apart."""
+    torch.manual_seed(0)
+    weight, wide, other = torch.randn(3, 5), torch.randn(4, 4), torch.randn(6)
+    state = {
+        "exact": weight, "tied": weight, "transposed": torch.randn(2, 7), "reshaped": torch.randn(8),
+        "cast": wide, "folded": other, "unused": torch.randn(9),
+    }  # fmt: skip
+    graph = _graph([3])
+    arrays = {
+        "a": weight.numpy(),
+        "b": np.ascontiguousarray(state["transposed"].numpy().T),
+        "c": state["reshaped"].numpy().reshape(2, 4),
+        "d": wide.numpy().astype(np.float16),
+    }
+    for name, array in arrays.items():
+        graph.graph.initializers[name] = ir.Value(
+            name=name, const_value=ir.Tensor(array, name=name)
+        )
+
+    found = cover(state, graph, lambda: [other * 2, torch.zeros_like(state["unused"])[:0]])
+
+    names = ["tied", "transposed", "reshaped", "cast", "folded"]
+    assert {kind: found[kind] for kind in names} == {kind: [kind] for kind in names}
+    assert (found["tensors"], found["exact"]) == (7, 1)
+
+
+def test_a_fixed_dimension_is_told_from_the_others():
+    """Of several dimensions the one is named at which the graph fails."""
+    shapes = [
+        {"name": "trace", "sizes": {"a": 2, "b": 3}},
+        {"name": "a least", "sizes": {"a": 1, "b": 3}},
+        {"name": "b least", "sizes": {"a": 2, "b": 1}},
+    ]
+    problem = Problem(kind="shape", index=2, text="the shape is another")
+
+    with pytest.raises(ExportError, match=r"dimension b \(traced at 3\) came out fixed"):
+        judge([problem], shapes, "torchscript", numbers=False)
+
+    judge([Problem(kind="value", index=0, text="")], shapes, "torchscript", numbers=False)
+
+
+def _save_onnx(path="m.onnx", opset=17):
+    weight = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    nodes = [onnx.helper.make_node("MatMul", ["a", "w"], ["b"], name="product")]
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "g", [info("a", 1, [2, 4])], [info("b", 1, [2, 4])], [weight]
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8
+    )
+    onnx.save(model, path)
+
+
+def test_an_onnx_file_gets_the_recipes_names(bench):
+    """A file keeps its opset unless one is asked for, and takes names and dynamic axes."""
+    _save_onnx()
+
+    kept = bench.export({"onnx": "m.onnx"}, X, outputs=["y"])
+    converted = bench.export({"onnx": "m.onnx"}, X, outputs=["y"], opset=20)
+
+    assert kept.model.opset_imports[""] == 17
+    assert kept.shapes() == {"x": ["batch", 4], "y": ["batch", 4]}
+    assert kept.worst() == 0
+    assert converted.model.opset_imports[""] == 20
+
+
+def test_onnx_files_that_cannot_be_used(bench):
+    """Missing, damaged and unconvertible files, and options that need PyTorch, are said as such."""
+    _save_onnx()
+    bench.write("bad.onnx", "nonsense")
+
+    for model, message in [
+        ({"onnx": "none.onnx"}, "there is no file none.onnx"),
+        ({"onnx": "bad.onnx"}, "not an ONNX model"),
+    ]:
+        with pytest.raises(ModelError, match=message):
+            bench.export(model, X)
+    with pytest.raises(ExportError, match="need a PyTorch model"):
+        bench.export({"onnx": "m.onnx"}, X, replace=[{"name": "r", "run": "", "options": {}}])
+    with pytest.raises(ModelError, match="has 2 inputs"):
+        bench.export({"onnx": "m.onnx"}, X | {"z": {"shape": [1]}})
