@@ -1,0 +1,159 @@
+"""The promises of `onnxbuild.steps.samples.shapes`."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxbuild.errors import DataError
+from onnxbuild.recipe.schema import Dim, Input
+from onnxbuild.steps.samples.shapes import (
+    Span,
+    find_spans,
+    find_visits,
+    name_axes,
+    size_of,
+    trace_sizes,
+)
+
+
+def spans_of(inputs, dynamic_axes=None, dims=None):
+    return find_spans(inputs, name_axes(inputs, dynamic_axes or {}), dims or {})
+
+
+@st.composite
+def some_spans(draw):
+    spans = {}
+    for index in range(draw(st.integers(0, 4))):
+        low = draw(st.integers(0, 40))
+        high = low + draw(st.integers(0, 60))
+        spans[f"d{index}"] = Span(example=draw(st.integers(low, high)), low=low, high=high)
+    return spans
+
+
+@given(some_spans())
+def test_tracing_uses_distinct_sizes_of_at_least_two(spans):
+    """Whatever the examples and bounds; within the bounds where there is room."""
+    sizes = trace_sizes(spans)
+
+    assert list(sizes) == list(spans)
+    assert len(set(sizes.values())) == len(spans)
+    for dim, size in sizes.items():
+        assert size >= 2
+        room = spans[dim].high - max(2, spans[dim].low) + 1
+        if room >= len(spans):
+            assert spans[dim].low <= size <= spans[dim].high
+
+
+@given(some_spans())
+def test_the_corners_are_visited_once_each(spans):
+    """All at their least, all at their most, each alone at either end: 2k + 2 shapes."""
+    example = {dim: span.example for dim, span in spans.items()}
+    expected = [example]
+    expected.append({dim: span.low for dim, span in spans.items()})
+    expected.append({dim: span.high for dim, span in spans.items()})
+    for dim, span in spans.items():
+        expected += [{**example, dim: span.low}, {**example, dim: span.high}]
+
+    visits = find_visits(spans)
+
+    assert [visit.name for visit in visits[:3]] == ["trace", "example", "example"]
+    found = [tuple(visit.sizes.items()) for visit in visits[2:]]
+    assert len(set(found)) == len(found)
+    assert set(found) == {tuple(sizes.items()) for sizes in expected}
+    assert len({visit.name for visit in visits[2:]}) == len(visits) - 2
+
+
+def test_sizes_asked_for_are_visited_besides():
+    """`dims.batch.verify: [1, 17]`, each alone."""
+    inputs = {"x": Input(shape=(2, 3))}
+
+    spans = spans_of(inputs, {"x": {"0": "batch"}}, {"batch": Dim(verify=(1, 17))})
+
+    assert [(visit.name, visit.sizes["batch"]) for visit in find_visits(spans)] == [
+        ("trace", 2),
+        ("example", 2),
+        ("example", 2),
+        ("batch=1", 1),
+        ("batch=5", 5),
+        ("batch=17", 17),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim", "expected"),
+    [
+        pytest.param((4,), Dim(), (4, 1, 9), id="no bounds"),
+        pytest.param((4,), Dim(min=2, max=64), (4, 2, 64), id="bounds"),
+        pytest.param((1,), Dim(), (1, 1, 3), id="an example of one"),
+        pytest.param(("n",), Dim(), (2, 1, 5), id="a name"),
+        pytest.param(("n",), Dim(min=8), (8, 8, 17), id="a name with a least size"),
+        pytest.param(("n",), Dim(max=1), (1, 1, 1), id="a name with a small most"),
+        pytest.param(("n",), Dim(example=7, max=9), (7, 1, 9), id="a name with an example"),
+        pytest.param(("n",), Dim(min=0), (2, 0, 5), id="nothing at all"),
+    ],
+)
+def test_a_dim_has_an_example_and_bounds(shape, dim, expected):
+    """Without bounds: from 1 to 2n + 1."""
+    (span,) = spans_of({"x": Input(shape=shape)}, {"x": {"0": "n"}}, {"n": dim}).values()
+
+    assert (span.example, span.low, span.high) == expected
+
+
+def test_a_dim_of_several_inputs_has_one_size():
+    """The batch of ids is the batch of the mask; axes may count from the end."""
+    inputs = {"ids": Input(shape=("batch", "length")), "mask": Input(shape=("batch", "length"))}
+    axes = name_axes(inputs, {"mask": {"-1": "length"}})
+
+    spans = find_spans(inputs, axes, {"length": Dim(example=16)})
+
+    assert {dim: span.example for dim, span in spans.items()} == {"batch": 2, "length": 16}
+    assert size_of(inputs["mask"], axes["mask"], {"batch": 3, "length": 9}) == (3, 9)
+
+
+def test_tracing_keeps_the_powers_of_two_of_a_size():
+    """A network that halves its image five times must trace too."""
+    spans = {
+        "height": Span(example=224, low=32, high=448),
+        "width": Span(example=224, low=32, high=448),
+    }
+
+    assert trace_sizes(spans) == {"height": 224, "width": 256}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "axes", "dims", "words"),
+    [
+        pytest.param(
+            {"a": Input(shape=(2,)), "b": Input(shape=(3,))},
+            {"a": {"0": "n"}, "b": {"0": "n"}},
+            {},
+            "'n' is 2 in 'a' and 3 in 'b'",
+            id="two examples",
+        ),
+        pytest.param(
+            {"a": Input(shape=(2,))},
+            {"a": {"1": "n"}},
+            {},
+            r"'a' has no axis 1: its shape is \[2\]",
+            id="no such axis",
+        ),
+        pytest.param(
+            {"a": Input(shape=(9,))},
+            {"a": {"0": "n"}},
+            {"n": Dim(max=8)},
+            "the example size 9 of 'n' is outside its bounds 1 to 8",
+            id="outside",
+        ),
+        pytest.param(
+            {"a": Input(shape=("n",))},
+            {},
+            {"n": Dim(min=5, max=3)},
+            "'n' is to be at least 5 and at most 3",
+            id="exchanged",
+        ),
+    ],
+)
+def test_sizes_that_contradict_are_refused_in_words(inputs, axes, dims, words):
+    """The message names the dim and both sizes."""
+    with pytest.raises(DataError, match=words):
+        spans_of(inputs, axes, dims)
