@@ -34,13 +34,7 @@ def cover(
     shapes = {(dtype, shape) for dtype, shape, _ in there}
     flat = {(dtype, int(np.prod(shape)), text) for dtype, shape, text in there}
     sizes = {(dtype, size) for dtype, size, _ in flat}
-    found: dict[str, list[str]] = {
-        "tied": [],
-        "transposed": [],
-        "cast": [],
-        "folded": [],
-        "unused": [],
-    }
+    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
     exact = 0
     open_: dict[str, torch.Tensor] = {}
     storages: set[tuple[int, torch.Size]] = set()

@@ -25,12 +25,7 @@ DYNAMO_LEAST = 18
 
 NOISE = (
     "The error above occurred when calling torch.export",
-    "For more information, run with TORCH_LOGS",
-    "This is step",
-    "## Next steps",
-    "* Read https",
-    "<class ",
-    "Summary",
+    "(Refer to the full stack trace",
 )
 """Beginnings of lines in torch's messages that help nobody who reads ours."""
 
@@ -207,11 +202,10 @@ def heard() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Give the first useful lines of an exporter's message, with what caused it."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", describe(error))
-    lines = [line for line in text.splitlines() if not line.strip().startswith(NOISE)]
-    kept = [re.sub(r"\s*For more information, run with TORCH_LOGS\S*", "", line) for line in lines]
-    cause = error.__cause__
-    if cause is not None and str(cause) and str(cause) not in str(error):
-        kept.append(f"  because of {describe(cause)}")
-    return "\n".join(kept)
+    """Give the first useful lines of an exporter's message: of what caused it, where it says so itself."""
+    deepest = error
+    while deepest.__cause__ is not None and str(deepest.__cause__):
+        deepest = deepest.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", describe(deepest))
+    text = re.sub(r"\s*For more information, run with TORCH_LOGS\S*", "", text)
+    return "\n".join(line for line in text.splitlines() if not line.strip().startswith(NOISE))

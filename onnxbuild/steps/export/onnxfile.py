@@ -15,7 +15,7 @@ from onnxbuild.graph.load import read, read_proto
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.measure import judge, measure
-from onnxbuild.steps.export.settle import check_opset
+from onnxbuild.steps.export.settle import check_opset, find_symbols, rename_symbols
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Port, Target
 from onnxbuild.steps.model.names import match_outputs
@@ -96,6 +96,7 @@ def _rename(model: ir.Model, target: Target, options: ExportOptions) -> None:
     outputs = list(model.graph.outputs)
     names, order = match_outputs([value.name or "" for value in outputs], options.outputs)
     ordered = [inputs[mapping[port.name]] for port in target.inputs]
+    rename_symbols(model, find_symbols(ordered, target.inputs))
     for port, value in zip(target.inputs, ordered, strict=True):
         _apply(value, port)
     model.graph.inputs.clear()
@@ -106,12 +107,6 @@ def _rename(model: ir.Model, target: Target, options: ExportOptions) -> None:
         _apply(value, ports[name])
     model.graph.outputs.clear()
     model.graph.outputs.extend(chosen)
-    if options.dynamic_axes:
-        # Shapes inferred from sizes that are now dynamic would be wrong; onnxruntime infers them again.
-        for node in model.graph.all_nodes():
-            for value in node.outputs:
-                if not value.is_graph_output():
-                    value.shape = None
 
 
 def _apply(value: ir.Value, port: Port) -> None:

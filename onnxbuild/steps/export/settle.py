@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -21,7 +21,7 @@ def settle(model: ir.Model, target: Target, opset: int | None) -> None:
     _restore_unused(model, target)
     _check_names("input", [value.name for value in model.graph.inputs], target.inputs)
     _check_names("output", [value.name for value in model.graph.outputs], target.outputs)
-    _rename_symbols(model, _symbols(model, target))
+    rename_symbols(model, find_symbols(model.graph.inputs, target.inputs))
     for value, port in zip(model.graph.inputs, target.inputs, strict=True):
         _check_dtype("input", value, port)
         _check_input_dims(value, port)
@@ -119,17 +119,18 @@ def _output_dims(value: ir.Value, port: Port) -> list[int | str | None]:
     return dims
 
 
-def _symbols(model: ir.Model, target: Target) -> dict[str, str]:
+def find_symbols(values: Iterable[ir.Value], ports: Iterable[Port]) -> dict[str, str]:
     """Map the exporter's names of dimensions to the declared ones."""
     symbols: dict[str, str] = {}
-    for value, port in zip(model.graph.inputs, target.inputs, strict=True):
+    for value, port in zip(values, ports, strict=True):
         for size, dim in zip(() if value.shape is None else value.shape, port.dims, strict=False):
             if isinstance(dim, str) and isinstance(size, ir.SymbolicDim) and size.value:
                 symbols.setdefault(size.value, dim)
     return symbols
 
 
-def _rename_symbols(model: ir.Model, symbols: dict[str, str]) -> None:
+def rename_symbols(model: ir.Model, symbols: dict[str, str]) -> None:
+    """Rename symbolic dimensions wherever they stand, in expressions too."""
     renamed = {old: new for old, new in symbols.items() if old != new}
     if not renamed:
         return

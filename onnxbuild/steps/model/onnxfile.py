@@ -71,6 +71,7 @@ def load_predictor(
 
     def predict(item: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         feed = {mapping[name]: np.asarray(item[name]) for name in inputs}
+        _check_sizes(feed, session)
         try:
             found = session.run(given, feed)
         except Exception as error:
@@ -78,3 +79,17 @@ def load_predictor(
         return {name: found[index] for name, index in zip(names, order, strict=True)}
 
     return predict
+
+
+def _check_sizes(
+    feed: Mapping[str, np.ndarray[Any, Any]], session: onnxruntime.InferenceSession
+) -> None:
+    for item in session.get_inputs():
+        for axis, (fixed, size) in enumerate(zip(item.shape, feed[item.name].shape, strict=False)):
+            if isinstance(fixed, int) and fixed != size:
+                raise ModelError(
+                    f"the file fixes axis {axis} of its input {item.name!r} at {fixed}, and the recipe asks "
+                    f"for {size}",
+                    where="inputs",
+                    hint="a fixed axis of an ONNX file cannot be made dynamic; give it that size in `shape`",
+                )
