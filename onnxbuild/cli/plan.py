@@ -1,6 +1,6 @@
-"""Show the steps that would build recipes: cached, to run, or maybe. Runs no user code.
+"""Show the steps that would build recipes: cached, to run, or maybe.
 
-A step whose input is not known yet *may run*: only if what comes before it gives another result.
+Runs no user code. A step whose input is not known yet *may run*: only if what comes before it gives another result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Check recipes: all their mistakes at once, each with its place. Runs no user code."""
+"""Check recipes: all their mistakes at once, each with its place.
+
+Runs no user code.
+"""
 
 from __future__ import annotations
 
