@@ -15,6 +15,7 @@ from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_only, add_recipes, split
 from onnxbuild.cli.plan import STATES
 from onnxbuild.cli.steps import count, name_steps
+from onnxbuild.cli.wrapping import break_last
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +98,8 @@ def draw_text(view: PlanView) -> str:
             ]
         )
         before = layer
-    table = console.table(["layer", "step", "state", "needs"], rows, right=(0,))
+    header = ["layer", "step", "state", "needs"]
+    table = console.table(header, break_last(header, rows), right=(0,))
     return f"{table}\n\n{count(view.prospects)}"
 
 

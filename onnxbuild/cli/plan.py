@@ -15,6 +15,7 @@ from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
 from onnxbuild.cli.steps import count, find_label, name_steps
+from onnxbuild.cli.wrapping import break_last
 from onnxbuild.engine.explain import in_one_line
 
 STATES = {"cached": "cached", "run": "would run", "may run": "may run"}
@@ -75,4 +76,5 @@ def render(view: PlanView) -> str:
         ]
         for name, item in zip(name_steps(view), view.prospects, strict=True)
     ]
-    return f"{console.table(['step', 'state', 'why'], rows)}\n\n{count(view.prospects)}"
+    header = ["step", "state", "why"]
+    return f"{console.table(header, break_last(header, rows))}\n\n{count(view.prospects)}"

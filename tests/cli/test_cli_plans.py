@@ -8,7 +8,9 @@ import pytest
 
 from onnxbuild.api import PlanView
 from onnxbuild.cli import explain, graph, plan
+from onnxbuild.cli.console import table
 from onnxbuild.cli.steps import find_label, take_step
+from onnxbuild.cli.wrapping import break_last
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
 from onnxbuild.engine.preview import Prospect
@@ -161,3 +163,15 @@ def test_two_ways_to_name_a_step_are_one_too_many() -> None:
 
     with pytest.raises(UsageError, match="two steps were named"):
         explain.main(options)
+
+
+def test_long_causes_are_broken_into_lines() -> None:
+    """A long cause goes on in the next line, below itself, and no word is lost."""
+    header = ["step", "why"]
+    why = "it read " + ", ".join(f"file{number}.py" for number in range(20))
+
+    rows = break_last(header, [["export", why], ["slim", ""]])
+
+    assert " ".join(row[1] for row in rows if row[0] != "slim") == why
+    assert [row[0] for row in rows] == ["export", *[""] * (len(rows) - 2), "slim"]
+    assert max(map(len, table(header, rows).splitlines())) <= 80
