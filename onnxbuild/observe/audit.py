@@ -33,11 +33,9 @@ def install() -> None:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if switch.current is None:
-        return
-    see = SEES.get(event)
-    if see is not None:
-        tell(see, *args)
+    # An export raises 80,000 events, most of them for `id`.
+    if event in SEES and switch.current is not None:
+        tell(SEES[event], *args)
 
 
 def _opened(record: Record, path: Any, _mode: Any, flags: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from onnxbuild.observe import audit, imports, loader, native, switch, wrapped
+from onnxbuild.observe import audit, imports, loader, native, packages, scope, switch, wrapped
 
 _installed = False
 
@@ -28,9 +28,17 @@ def install() -> None:
     native.wrap_loaded()
 
 
+def warm() -> None:
+    """Install the hooks, and read what every observer of this process needs: for a server, before it forks."""
+    install()
+    packages.warm()
+    scope.Scope(root="/", roots={}, ignored=())
+
+
 def refresh() -> None:
     """Take over what was there before a record was set, and let go of what was made for it."""
     native.wrap_loaded()
+    switch.libraries.clear()
     loader.forget_finders()
 
 

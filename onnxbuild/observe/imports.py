@@ -35,6 +35,8 @@ def install() -> None:
 
 
 def _wrap_import(original: Any) -> Any:
+    modules = sys.modules
+
     @functools.wraps(original)
     def __import__(  # noqa: A001, N807
         name: str,
@@ -43,18 +45,18 @@ def _wrap_import(original: Any) -> Any:
         fromlist: Any = (),
         level: int = 0,
     ) -> Any:
-        if switch.current is None or switch.state.busy:
-            module = original(name, globals, locals, fromlist, level)
-            native.wrap_loaded()
-            return module
+        # A dynamo export comes through here 40,000 times.
         try:
             module = original(name, globals, locals, fromlist, level)
         except ModuleNotFoundError as error:
             tell(_see_missing, error.name, globals)
             raise
-        native.wrap_loaded()
-        if level == 0 and globals is not None:
-            tell(_see_import, name, fromlist, globals.get("__file__"))
+        if len(modules) != native.known_modules:
+            native.wrap_loaded()
+        if level == 0 and globals is not None and switch.current is not None:
+            importer = globals.get("__file__")
+            if importer.__class__ is str and importer not in switch.libraries:
+                tell(_see_import, name, fromlist, importer)
         return module
 
     return __import__
@@ -105,7 +107,10 @@ def _see_missing(record: Record, name: str | None, importer: Any) -> None:
 
 
 def _see_import(record: Record, name: str, fromlist: Any, importer: Any) -> None:
-    if not isinstance(importer, str) or not record.is_project_file(importer):
+    if not isinstance(importer, str):
+        return
+    if not record.is_project_file(importer):
+        switch.libraries.add(importer)
         return
     names = {name, name.partition(".")[0], *(f"{name}.{item}" for item in fromlist or ())}
     for each in names:

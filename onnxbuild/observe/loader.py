@@ -27,7 +27,7 @@ from typing import Any
 
 from onnxbuild.observe import switch
 from onnxbuild.observe.record import Record
-from onnxbuild.observe.scope import OUTSIDE, PROJECT, resolve
+from onnxbuild.observe.scope import OUTSIDE, PROJECT, interpreter, resolve, sites
 from onnxbuild.observe.switch import tell
 
 LOADERS: tuple[tuple[str, Any], ...] = (
@@ -103,7 +103,10 @@ def is_project(path: str) -> bool:
 
 def forget_finders() -> None:
     """Make Python ask for the finders of folders anew: some may have been made before, or for, a record."""
+    packages = tuple(folder + "/" for folder in sites())
     for path, finder in list(sys.path_importer_cache.items()):
+        if path.startswith(packages) and finder is not None:
+            continue
         if finder is None or isinstance(finder, ProjectFinder) or is_project(path):
             sys.path_importer_cache.pop(path, None)
 
@@ -126,8 +129,6 @@ def drop_project_modules(folders: Iterable[str] = ()) -> None:
 
     `folders` are the project root and its named roots. Installed packages below them stay.
     """
-    from onnxbuild.observe.scope import interpreter, sites
-
     kept = tuple(folder + "/" for folder in (*interpreter(), *sites()))
     for name in project_modules(folders):
         module = sys.modules.get(name)

@@ -22,22 +22,23 @@ from onnxbuild.observe.switch import tell
 _LOCATION = re.compile(rb"\x0a\x08location\x12")
 """How protobuf writes the key of an external tensor's file name; its length and text follow."""
 
-_known_modules = 0
+known_modules = 0
+"""How many modules there were when readers were last looked for."""
 
 
 def wrap_loaded() -> None:
     """Wrap the readers of modules that have been imported since the last call."""
-    global _known_modules  # noqa: PLW0603  compared on every import, so it is one number
-    if len(sys.modules) == _known_modules:
+    global known_modules  # noqa: PLW0603  compared on every import, so it is one number
+    if len(sys.modules) == known_modules:
         return
-    _known_modules = len(sys.modules)
+    known_modules = len(sys.modules)
     for name in list(_PENDING):
         module = sys.modules.get(name)
         if module is None:
             continue
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
             # Look again at the end of its import, which may add no further module.
-            _known_modules = -1
+            known_modules = -1
             continue
         wrap = _PENDING.pop(name)
         wrap(module)

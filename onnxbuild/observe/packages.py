@@ -10,6 +10,7 @@ import os
 from functools import cache
 
 from onnxbuild.core.facts import installed, normalize
+from onnxbuild.observe.scope import sites
 
 
 def owners(path: str, site: str) -> tuple[str, ...]:
@@ -31,8 +32,6 @@ def owners(path: str, site: str) -> tuple[str, ...]:
 
 def warm() -> None:
     """Read what `owners` needs, so that forked workers have it."""
-    from onnxbuild.observe.scope import sites
-
     for folder in sites():
         _index(folder)
 
@@ -40,8 +39,6 @@ def warm() -> None:
 @cache
 def requirements(distribution: str) -> tuple[str, ...]:
     """List what a distribution requires, optional extras aside."""
-    from onnxbuild.observe.scope import sites
-
     for folder in sites():
         for name in _metadata(folder):
             if normalize(name.partition("-")[0]) == distribution:

@@ -28,6 +28,10 @@ class State(threading.local):
 state = State()
 current: Record | None = None
 
+libraries: set[str] = set()
+"""Files of code that is not the project's, as far as the present record has met them: their imports are
+nobody's business, and there are ten thousands of them."""
+
 
 def tell(see: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     """Call ``see(record, *args)`` if a record is set. Never raises into the code that is observed."""

@@ -1,4 +1,6 @@
 import os
+import shutil
+import sysconfig
 
 import pytest
 
@@ -235,3 +237,26 @@ def test_project_modules_are_dropped(project, monkeypatch):
     for seen in (first, stale, again):
         assert "./fresh_module.py" in seen.names("file") or seen is stale
     assert "os" in __import__("sys").modules
+
+
+def test_an_extension_module_of_the_project_counts(project):
+    """Loaded by the linker, not opened by Python."""
+    folder = sysconfig.get_config_var("DESTSHARED")
+    name = next(
+        name
+        for name in sorted(os.listdir(folder))
+        if name.startswith(("xxlimited", "_xxtest", "audioop"))
+    )
+    shutil.copy(os.path.join(folder, name), project.path(name))
+
+    seen = project.run(f"import {name.partition('.')[0]}")
+
+    assert f"./{name}" in seen.names("file")
+
+
+def test_a_module_that_is_no_package_beside_the_installed_ones(project):
+    """The bytecode of a single-file library belongs to its distribution."""
+    seen = project.run("import typing_extensions")
+
+    assert "typing-extensions" in seen.names("package")
+    assert seen.names("file") == set()

@@ -127,7 +127,7 @@ def test_native_writers_are_the_steps_own(full):
     for name in FILES:
         os.remove(name)
 
-    seen = full.run("import os\n[os.path.exists(name) for name in %r]\nimport writer" % (FILES,))
+    seen = full.run(f"import os\n[os.path.exists(name) for name in {FILES!r}]\nimport writer")
 
     assert seen.changed == ()
     for name in FILES:
