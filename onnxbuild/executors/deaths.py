@@ -50,6 +50,11 @@ def explain_death(status: int, *, memory: int, oom_kills: int) -> Death:
     )
 
 
+def name_exit(code: int) -> str:
+    """Name an exit code as `subprocess` gives it: a negative one is a signal."""
+    return f"killed by {_name(-code)}" if code < 0 else f"exit code {code}"
+
+
 def _name(number: int) -> str:
     try:
         return signal.Signals(number).name

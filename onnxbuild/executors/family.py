@@ -11,9 +11,13 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 LINUX = sys.platform == "linux"
+
+LOOKS = 3
+"""How often processes are looked through for those that are ours."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -69,6 +73,33 @@ def kill_family(leader: int) -> None:
     for pid in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def kill_marked(folder: str) -> None:
+    """Kill every process that was started with `folder` in its environment, as a job's descendants are.
+
+    For when their parents are gone already, and with them the ties that lead to them.
+    """
+    if not LINUX:
+        return
+    mark = os.fsencode(folder)
+    for _ in range(LOOKS):
+        environments = {pid: _environment(pid) for pid, _, _ in _processes() if pid != os.getpid()}
+        for pid, environment in environments.items():
+            if mark in environment:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        # What executes another program at this moment has, for a moment, no environment.
+        time.sleep(0.01)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        # Gone meanwhile, or another user's.
+        return b""
 
 
 def find_children(parent: int) -> set[int]:

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from threading import Lock, Thread
 from typing import IO
 
-from onnxbuild.core.ports import Deliver, Job
+from onnxbuild.core.ports import Deliver, Job, Outcome
 from onnxbuild.errors import ExecutorError
 from onnxbuild.executors.child import remove_folder
+from onnxbuild.executors.deaths import name_exit
 from onnxbuild.executors.environment import make_environment, own_path
-from onnxbuild.executors.family import kill_group
+from onnxbuild.executors.family import kill_group, kill_marked
 from onnxbuild.executors.messages import Json, ended, job_to_json, outcome_from_json
 
 PATIENCE = 10.0
@@ -64,8 +65,10 @@ class ProcessExecutor:
         """Start a job, or queue it. Raises `ExecutorError` when no server can be started."""
         with self._lock:
             server = self._live()
-            server.expect(job.id)
-        server.send({"submit": job_to_json(job)})
+        if server.expect(job.id):
+            server.send({"submit": job_to_json(job)})
+        else:
+            self._deliver(job.id, server.farewell)
 
     def cancel(self, job_id: str) -> None:
         """Stop a job with all its children; its outcome is ``cancelled``."""
@@ -94,6 +97,8 @@ class _Server:
         self, deliver: Deliver, jobs: int, preload: Sequence[str], path: Sequence[str]
     ) -> None:
         self.gone = False
+        self.farewell = Outcome(status="lost")
+        """What becomes of the jobs that it still has when it is gone."""
         self._deliver = deliver
         self._expected: dict[str, tuple[int, str] | None] = {}
         """By job, once it has started, its worker's process id and private folder."""
@@ -129,10 +134,12 @@ class _Server:
         self._reader = Thread(target=self._read, name="onnxbuild-outcomes", daemon=True)
         self._reader.start()
 
-    def expect(self, job_id: str) -> None:
-        """Note that the outcome of a job is owed."""
+    def expect(self, job_id: str) -> bool:
+        """Note that the outcome of a job is owed; False when the server has gone meanwhile."""
         with self._state:
-            self._expected[job_id] = None
+            if not self.gone:
+                self._expected[job_id] = None
+            return not self.gone
 
     def send(self, message: Json) -> None:
         """Send a message. A server that is gone is the reader's business."""
@@ -172,6 +179,10 @@ class _Server:
         """Clear up after a server that is gone, and deliver what it still owes as ``lost``."""
         lines.close()
         self.process.wait()
+        what = f"the server of the workers has gone ({name_exit(self.process.returncode)})"
+        words = self._last_words()
+        self._said.close()
+        self.farewell = outcome_from_json(ended("lost", what, hint=words, kind="ExecutorError"))
         with self._state:
             self.gone = True
             owed = dict(self._expected)
@@ -179,15 +190,11 @@ class _Server:
         for place in owed.values():
             if place is not None:
                 kill_group(place[0])
+                kill_marked(place[1])
                 remove_folder(place[1])
         remove_folder(self._folder)
-        what = f"the server of the workers has gone (exit code {self.process.returncode})"
-        hint = self._last_words()
-        self._said.close()
         for name in owed:
-            self._deliver(
-                name, outcome_from_json(ended("lost", what, hint=hint, kind="ExecutorError"))
-            )
+            self._deliver(name, self.farewell)
         self._control.close()
 
     def _last_words(self) -> str:

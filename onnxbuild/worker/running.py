@@ -38,10 +38,14 @@ def run(job: Json, folder: str | None = None) -> Json:
     it is made and removed here.
     """
     read = job_from_json(job)
-    store = LocalStore(read.store)
     with ExitStack() as stack:
-        stack.callback(store.close)
-        private = folder or stack.enter_context(store.folder())
+        try:
+            store = LocalStore(read.store)
+            stack.callback(store.close)
+            private = folder or stack.enter_context(store.folder())
+        except (StoreError, OSError) as error:
+            _, failure = explain(error, read)
+            return outcome_to_json(Outcome(status="failed", failure=failure))
         return outcome_to_json(_run(read, store, private))
 
 

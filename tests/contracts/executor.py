@@ -12,7 +12,7 @@ import pytest
 from onnxbuild.core.ports import Job
 from onnxbuild.stores.local import LocalStore
 
-PATIENCE = 60
+PATIENCE = 20
 """Seconds after which a test that waits for a condition gives up."""
 
 

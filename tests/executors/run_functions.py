@@ -119,7 +119,9 @@ def hang(work):
     away = subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True)
     near = subprocess.Popen(["/bin/sleep", "1000"])
     orphan = subprocess.run(
-        ["/bin/sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"], check=True, capture_output=True
+        ["/bin/sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"],
+        check=True,
+        capture_output=True,
     )
     report(work.options["path"], [os.getpid(), away.pid, near.pid, int(orphan.stdout)])
     while True:

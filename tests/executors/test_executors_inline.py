@@ -7,8 +7,8 @@ import random
 import sys
 
 import pytest
-
 from contracts.executor import Bench, ExecutorContract
+
 from onnxbuild.executors.inline import InlineExecutor
 
 

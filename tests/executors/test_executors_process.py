@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
-
 from contracts.executor import Bench, ExecutorContract, is_alive, until
+
+from onnxbuild.executors.environment import own_path
 from onnxbuild.executors.process import ProcessExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -38,6 +39,19 @@ class TestProcessExecutor(ExecutorContract):
         executor = ProcessExecutor(bench.deliver, 2, preload=("run_functions",), path=(HERE,))
         yield executor
         executor.close()
+
+
+def make_blocked(bench):
+    """Make an executor with a run module whose import takes until `unblock`."""
+    with open(bench.path("blocked_until.py"), "w") as file:
+        file.write(f"PATH = {bench.path('go')!r}\nBEGUN = {bench.path('begun')!r}\n")
+    preload = ("run_functions", "run_functions_blocked")
+    return ProcessExecutor(bench.deliver, 2, preload=preload, path=(HERE, bench.root))
+
+
+def unblock(bench):
+    with open(bench.path("go"), "w"):
+        pass
 
 
 def server_of(bench, executor):
@@ -93,16 +107,21 @@ def test_a_job_that_waits_can_be_cancelled(bench):
     executor.close()
 
 
-def test_a_ready_job_does_not_wait_behind_an_import(executor, bench):
+def test_a_ready_job_does_not_wait_behind_an_import(bench):
     """While a module is still to be imported, jobs whose module is there go first."""
-    executor.submit(bench.job("answer", "first"))
-    bench.outcome("first")
+    executor = make_blocked(bench)
+    server = server_of(bench, executor)
 
-    executor.submit(bench.job("answer", "slow", run="run_functions_slow:answer"))
+    os.kill(server, signal.SIGSTOP)
+    executor.submit(bench.job("answer", "blocked", run="run_functions_blocked:answer"))
     executor.submit(bench.job("answer", "ready"))
-    bench.outcome("slow")
+    os.kill(server, signal.SIGCONT)
 
-    assert bench.order == ["first", "ready", "slow"]
+    # The import does not end before the other job has.
+    assert bench.outcome("ready").status == "ok"
+    unblock(bench)
+    assert bench.outcome("blocked").status == "ok"
+    executor.close()
 
 
 def test_a_module_is_imported_and_warmed_once_before_its_workers(bench):
@@ -130,12 +149,9 @@ def test_a_module_is_imported_and_warmed_once_before_its_workers(bench):
 )
 def test_a_long_import_does_not_hold_up_what_runs(bench, happens):
     """While the server imports a module, outcomes, timeouts and cancellations go on."""
-    preload = ("run_functions", "run_functions_blocked")
-    executor = ProcessExecutor(bench.deliver, 2, preload=preload, path=(HERE, bench.root))
+    executor = make_blocked(bench)
     gate = bench.path("gate")
     os.mkfifo(gate)
-    with open(bench.path("blocked_until.py"), "w") as file:
-        file.write(f"PATH = {bench.path('go')!r}\nBEGUN = {bench.path('begun')!r}\n")
     options = {"path": bench.path("pids"), "gate": gate}
     timeout = 2.0 if happens == "timeout" else None
     executor.submit(bench.job("gate", "runs", options=options, timeout=timeout))
@@ -150,8 +166,7 @@ def test_a_long_import_does_not_hold_up_what_runs(bench, happens):
             file.write("go")
     outcome = bench.outcome("runs")
     blocked_yet = "blocked" not in bench.order
-    with open(bench.path("go"), "w"):
-        pass
+    unblock(bench)
 
     assert outcome.status == {"timeout": "timeout", "cancel": "cancelled", "end": "ok"}[happens]
     assert blocked_yet
@@ -192,7 +207,7 @@ def test_a_dead_server_loses_its_jobs_and_the_next_submit_starts_another(executo
     server = server_of(bench, executor)
     path = bench.path("pids")
     executor.submit(bench.job("hang", options={"path": path}))
-    worker, _, near, _ = bench.numbers(path)
+    pids = bench.numbers(path)
 
     os.kill(server, signal.SIGKILL)
     outcome = bench.outcome()
@@ -201,7 +216,7 @@ def test_a_dead_server_loses_its_jobs_and_the_next_submit_starts_another(executo
     assert outcome.status == "lost"
     assert "SIGKILL" in outcome.failure.what
     assert bench.outcome("next").status == "ok"
-    until(lambda: not is_alive(worker) and not is_alive(near))
+    until(lambda: not any(is_alive(pid) for pid in pids))
     until(lambda: bench.leftovers() == [])
 
 
@@ -248,6 +263,7 @@ def test_a_killed_build_leaves_no_process(bench):
     driver = subprocess.Popen(
         [sys.executable, os.path.join(HERE, "driver.py"), json.dumps({**job, "id": "job"})],
         stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(own_path())},
     )
     server = int(driver.stdout.readline())
     pids = [*bench.numbers(path), server]
