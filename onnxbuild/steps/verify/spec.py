@@ -15,6 +15,10 @@ class VerifyOptions:
     outputs: tuple[str, ...] | None = None
     """Names of the outputs to compare; all that the reference has if left out."""
 
+    weights: bool = True
+    """The model has its weights. False: a model whose weights are inputs cannot be compared, and that is no
+    error."""
+
     threads: int = 1
     """Threads of onnxruntime: a constant, since it can change sums."""
 
@@ -24,7 +28,7 @@ def verify(recipe: Recipe, name: str, model: Output, sampling: Step, expected: O
     step = Step(
         run="onnxbuild.steps.verify.run:verify",
         label=f"verify {name}",
-        options=VerifyOptions(outputs=recipe.outputs),
+        options=VerifyOptions(outputs=recipe.outputs, weights=recipe.export.export_params),
         inputs={
             "model": model,
             "samples": Output(sampling, "samples"),

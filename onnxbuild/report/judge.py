@@ -1,0 +1,347 @@
+"""Compare what was measured with what is asked. Pure: measurements are cached, gates are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from onnxbuild.recipe.schema import Tolerance, Verify
+from onnxbuild.recipe.stage import Precision
+from onnxbuild.report.tolerances import ATOL, EXACT, RTOL, TRUE_HALF, find_tolerance, tolerances
+
+__all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
+
+Json = Mapping[str, Any]
+
+LARGER = 1.02
+"""Size over that of the exported model from which it is worth a word."""
+SLOWER = 0.85
+"""Speed over that of the exported model below which it is worth a word: timings vary by some percent."""
+SLACK = 1e-9
+"""Differences of decimal fractions: 0.93 - 0.92 is more than 0.01."""
+HALF_LIMIT = 65504
+"""The largest number that half precision holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was measured against what is asked."""
+
+    what: str
+    """What was measured: ``scaled error``."""
+
+    asked: str
+    """``at most 0.01``."""
+
+    measured: str
+    """``0.3``."""
+
+    where: str = ""
+    """Output and shape: ``logits at batch=64``."""
+
+    passed: bool
+    hint: str = ""
+    level: Literal["gate", "warning"] = "gate"
+    """A gate that is missed keeps the variant from being published."""
+
+    def describe(self) -> str:
+        """Say it in a sentence."""
+        place = f" of {self.where}" if self.where else ""
+        asked = f", asked: {self.asked}" if self.asked else ""
+        return f"{self.what}{place} is {self.measured}{asked}"
+
+
+def judge(
+    *,
+    variant: str,
+    precision: Precision,
+    verify: Verify,
+    fidelity: Json,
+    metric: Json | None,
+    reference_metric: Json | None,
+    size: int,
+    export_size: int,
+    latency: Json | None,
+) -> tuple[Finding, ...]:
+    """Give all findings on a variant, passed ones too: gates first, then warnings."""
+    findings = [
+        *_judge_outputs(precision, verify, fidelity),
+        *_judge_half(fidelity),
+        *_judge_proof(precision, verify, fidelity),
+        *_judge_metric(verify, metric, reference_metric),
+        *_judge_size(variant, verify, size, export_size),
+        *_judge_speed(variant, verify, latency),
+    ]
+    return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
+
+
+def fidelity_summary(fidelity: Json) -> dict[str, float | None]:
+    """Give the worst errors over outputs and shapes; None where nothing, or not all, could be compared.
+
+    Of outputs that hold floating numbers; of all where none does.
+    """
+    outputs = list(fidelity.get("outputs", {}).values())
+    outputs = [item for item in outputs if "mismatched" not in item] or outputs
+    summary: dict[str, float | None] = {}
+    for key, worst in (("max_abs", max), ("max_rel", max), ("scaled", max), ("cosine", min)):
+        values = [item[key] for item in outputs]
+        summary[key] = worst(values) if values and None not in values else None
+    return summary
+
+
+def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iterator[Finding]:
+    if "weightless" in fidelity:
+        yield Finding(
+            what="comparison",
+            asked="",
+            measured="not possible: the recipe keeps the weights out of the file",
+            passed=True,
+            level="warning",
+        )
+        return
+    for name in fidelity["outputs"]:
+        shapes = [(shape["name"], shape["outputs"][name]) for shape in fidelity["shapes"]]
+        broken = [*_find_broken(name, shapes, fidelity)]
+        if broken:
+            yield broken[0]
+            continue
+        tolerance, asked = find_tolerance(verify, name, precision)
+        if "mismatched" in shapes[0][1] and not asked:
+            yield _judge_exact(name, shapes, EXACT[precision])
+        else:
+            yield from _judge_tolerance(name, shapes, tolerance)
+
+
+def _find_broken(output: str, shapes: list[tuple[str, Json]], fidelity: Json) -> Iterator[Finding]:
+    """Give what makes a comparison meaningless: another shape, or numbers that are none."""
+    for name, item in shapes:
+        if item.get("problem"):
+            yield Finding(
+                what="output",
+                asked="the shape and type that PyTorch gives",
+                measured=f"of another form: {item['problem']}",
+                where=_place(output, name),
+                passed=False,
+                hint="look at `dynamic_axes` and at the last stage's options",
+            )
+    for name, item in shapes:
+        if item["finite"]:
+            continue
+        bad = fidelity.get("bad_node") or {}
+        hint = "PyTorch's own output is not finite there" if not item["reference_finite"] else ""
+        if not hint and "node" in bad:
+            hint = f"the first such node is {bad['node']!r} ({bad['operator']}): keep it in float32"
+        yield Finding(
+            what="output",
+            asked="finite numbers",
+            measured="NaN or infinite",
+            where=_place(output, name),
+            passed=False,
+            hint=hint,
+        )
+
+
+def _judge_exact(output: str, shapes: list[tuple[str, Json]], most: float) -> Finding:
+    name, item = max(shapes, key=lambda shape: float(shape[1]["mismatched"]))
+    return Finding(
+        what="share of values that differ",
+        asked=f"at most {_number(most)}",
+        measured=_number(item["mismatched"]),
+        where=_place(output, name),
+        passed=item["mismatched"] <= most,
+        hint=f"give `outputs: {{{output}: {{atol: …}}}}` under `verify` if that is acceptable",
+    )
+
+
+def _judge_tolerance(
+    output: str, shapes: list[tuple[str, Json]], tolerance: Tolerance
+) -> Iterator[Finding]:
+    """Judge an output at its worst shape, once for each number that is asked."""
+    hint = "leave out what loses most (node or operator lists), or allow more under `verify`"
+    if tolerance.rtol is not None or tolerance.atol is not None:
+        rtol = RTOL if tolerance.rtol is None else tolerance.rtol
+        atol = ATOL if tolerance.atol is None else tolerance.atol
+        name, (excess, size, error) = max(
+            ((name, _excess(item, rtol, atol)) for name, item in shapes), key=lambda shape: shape[1]
+        )
+        yield Finding(
+            what="absolute error",
+            asked=f"at most {_number(atol)} + {_number(rtol)} x |PyTorch's value|",
+            measured=f"{_number(error)} where PyTorch's value is {_number(size)} in size",
+            where=_place(output, name),
+            passed=excess <= 0,
+            hint=hint,
+        )
+    if tolerance.scaled is not None:
+        name, item = max(shapes, key=lambda shape: _or(shape[1]["scaled"], float("inf")))
+        yield Finding(
+            what="scaled error",
+            asked=f"at most {_number(tolerance.scaled)}",
+            measured=_number(item["scaled"]),
+            where=_place(output, name),
+            passed=item["scaled"] is not None and item["scaled"] <= tolerance.scaled,
+            hint=hint,
+        )
+    if tolerance.cosine is not None:
+        name, item = min(shapes, key=lambda shape: _or(shape[1]["cosine"], -2.0))
+        yield Finding(
+            what="cosine",
+            asked=f"at least {_number(tolerance.cosine)}",
+            measured=_number(item["cosine"]),
+            where=_place(output, name),
+            passed=item["cosine"] is not None and item["cosine"] >= tolerance.cosine,
+            hint=hint,
+        )
+
+
+def _excess(item: Json, rtol: float, atol: float) -> tuple[float, float, float]:
+    """Give by how much the worst element exceeds its tolerance, its reference's size and its error."""
+    points = [(error - (atol + rtol * size), size, error) for size, error in item["hull"]]
+    return max(points, default=(float("-inf"), 0.0, 0.0))
+
+
+def _judge_half(fidelity: Json) -> Iterator[Finding]:
+    half = fidelity.get("half") or {}
+    results = half.get("true_half", {})
+    fails = []
+    for name, item in results.items():
+        broken = [*_find_broken(name, [("example", item)], {})]
+        fails += broken or [
+            finding
+            for finding in _judge_tolerance(name, [("example", item)], TRUE_HALF)
+            if not finding.passed
+        ]
+    overflow = half.get("overflow")
+    hint = "keep more in float32: `node_block_list` or `op_block_list` of the stage"
+    if overflow:
+        hint = f"`node_block_list: [{overflow['node']}]` keeps it in float32"
+        yield Finding(
+            what=f"result of node {overflow['node']!r} ({overflow['operator']})",
+            asked=f"at most {HALF_LIMIT} in size, the largest number in half precision",
+            measured="larger, which becomes infinite where half is really computed",
+            passed=False,
+            hint=hint,
+            # What overflows and is cut off again later does no harm, where that was tried.
+            level="warning" if results and not fails else "gate",
+        )
+    for finding in fails:
+        yield Finding(
+            what=f"in true half precision the {finding.what}",
+            asked=finding.asked,
+            measured=finding.measured,
+            where=finding.where,
+            passed=False,
+            hint=hint,
+        )
+
+
+def _judge_proof(precision: Precision, verify: Verify, fidelity: Json) -> Iterator[Finding]:
+    """Judge whether the comparison proves anything: it must fail for a broken weight."""
+    for name in fidelity.get("constant", ()):
+        yield Finding(
+            what="output",
+            asked="values that depend on the inputs",
+            measured="the same for every sample",
+            where=f"`{name}`",
+            passed=False,
+            hint="look at the inputs' `range` and `values`: with these the comparison says little",
+            level="warning",
+        )
+    tried = [item for item in fidelity.get("perturbed", {}).get("tried", ()) if "outputs" in item]
+    if not tried:
+        return
+    caught = next((item for item in tried if _fails(item, precision, verify)), None)
+    names = ", ".join(item["weight"] for item in tried)
+    yield Finding(
+        what="comparison with a weight broken on purpose",
+        asked="a missed tolerance",
+        measured=f"missed with {caught['weight']}" if caught else f"passed, with each of {names}",
+        passed=caught is not None,
+        hint="" if caught else "the comparison cannot fail and proves nothing: ask for closer "
+        "tolerances, or give inputs that the output depends on",
+    )  # fmt: skip
+
+
+def _fails(tried: Json, precision: Precision, verify: Verify) -> bool:
+    outputs: Json = tried["outputs"]
+    one = {"name": "example", "outputs": outputs}
+    findings = _judge_outputs(precision, verify, {"outputs": outputs, "shapes": [one]})
+    return any(not finding.passed for finding in findings)
+
+
+def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -> Iterator[Finding]:
+    if verify.at_least is None and verify.max_drop is None:
+        return
+    sign = 1 if verify.goal == "max" else -1
+    if not metric:
+        yield Finding(what="metric", asked="a value", measured="missing", passed=False)
+        return
+    for name, value in metric.items():
+        if verify.at_least is not None:
+            yield Finding(
+                what=name,
+                asked=f"at {'least' if sign > 0 else 'most'} {_number(verify.at_least)}",
+                measured=_number(value),
+                passed=sign * (value - verify.at_least) >= -SLACK,
+            )
+        if verify.max_drop is not None:
+            known = (reference or {}).get(name)
+            yield Finding(
+                what=name,
+                asked=f"at most {_number(verify.max_drop)} worse than PyTorch's {_number(known)}",
+                measured=_number(value),
+                passed=known is not None and sign * (known - value) <= verify.max_drop + SLACK,
+                hint="" if known is not None else "PyTorch's outputs gave no metric of that name",
+            )
+
+
+def _judge_size(variant: str, verify: Verify, size: int, export_size: int) -> Iterator[Finding]:
+    ratio = size / export_size if export_size else 1.0
+    if verify.max_size_ratio is not None:
+        yield Finding(
+            what="size over the exported model's",
+            asked=f"at most {_number(verify.max_size_ratio)}",
+            measured=f"{_number(ratio)} ({size:,} of {export_size:,} bytes)",
+            passed=ratio <= verify.max_size_ratio,
+        )
+    elif variant != "export" and ratio > LARGER:
+        yield Finding(
+            what="size",
+            asked="no more than the exported model's",
+            measured=f"{_number(ratio)} times it ({size:,} of {export_size:,} bytes)",
+            passed=False,
+            level="warning",
+        )
+
+
+def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator[Finding]:
+    speedup = (latency or {}).get("speedup")
+    if verify.min_speedup is not None:
+        yield Finding(
+            what="speed over the exported model's",
+            asked=f"at least {_number(verify.min_speedup)}",
+            measured=_number(speedup),
+            passed=speedup is not None and speedup >= verify.min_speedup,
+            hint="timings vary: run it on an idle machine" if speedup is not None else "",
+        )
+    elif variant != "export" and speedup is not None and speedup < SLOWER:
+        yield Finding(
+            what="speed",
+            asked="no less than the exported model's",
+            measured=f"{_number(speedup)} times it on this machine",
+            passed=False,
+            level="warning",
+        )
+
+
+def _place(output: str, shape: str) -> str:
+    return f"`{output}` at {shape}"
+
+
+def _or(value: float | None, instead: float) -> float:
+    return instead if value is None else value
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4g}"

@@ -1,0 +1,150 @@
+"""What a model in half precision does where half is really computed.
+
+onnxruntime's CPU provider computes half nodes in single precision and drops the casts between them, so an
+overflow does not show. Two looks beyond that: every half result is made an output, which rounds it to
+half, so that what is too large becomes infinite; and small models run once more in ONNX's reference
+implementation, whose numpy computes in half.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from onnxbuild.arrays import Array
+from onnxbuild.errors import ModelError
+from onnxbuild.graph import sessions
+from onnxbuild.graph.load import model_nodes, read_proto
+from onnxbuild.graph.weights import release, weights
+from onnxbuild.steps.running import Runner
+from onnxbuild.steps.verify.compare import Comparison
+from onnxbuild.steps.verify.inside import describe_node, run_inside
+
+HALF = "tensor(float16)"
+
+MOST_PRODUCTS = 30_000_000
+"""Multiplications of a model that runs in the reference implementation: some tenths of a second in numpy's
+half, which has no fast path."""
+
+MOST_NODES = 300
+"""Nodes of such a model."""
+
+HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators whose multiplications count."""
+
+
+def look_at_half(
+    path: str, model: ir.Model, threads: int, item: Mapping[str, Array]
+) -> dict[str, Any] | None:
+    """Give what half precision does to a model on one sample; None for a model without it.
+
+    ``largest`` is the largest half value inside it; ``overflow`` the first node that exceeds half's 65504;
+    ``true_half`` the errors of the reference implementation against onnxruntime, or ``skipped`` why not.
+    """
+    if not uses_half(model):
+        return None
+    try:
+        inside = run_inside(path, threads, item, (HALF,))
+    except ModelError as error:
+        return {"skipped": error.what}
+    found: dict[str, Any] = {"largest": 0.0}
+    shapes = {name: values.shape for _, name, values in inside}
+    infinite = _infinite_weights(model)
+    for node, name, values in inside:
+        finite = np.isfinite(values)
+        if finite.any():
+            largest = float(np.abs(values[finite]).max())
+            found["largest"] = max(found["largest"], largest)
+        if finite.all():
+            continue
+        # Only where it begins: a mask's minus infinity goes through many nodes and was meant.
+        begins = node.op_type != "Constant" and infinite.isdisjoint(node.input)
+        infinite.add(name)
+        if begins and "overflow" not in found and not _is_mask(values):
+            found["overflow"] = describe_node(node, name)
+    products = count_products(model, shapes)
+    nodes = sum(1 for _ in model_nodes(model))
+    if products > MOST_PRODUCTS or nodes > MOST_NODES:
+        found["skipped"] = (
+            f"{products:,} multiplications in {nodes} nodes are too many for ONNX's reference implementation"
+        )
+        return found
+    return found | _run_true_half(path, threads, item)
+
+
+def uses_half(model: ir.Model) -> bool:
+    """Tell whether a model computes in half precision: it has half weights, or casts to half."""
+    half = ir.DataType.FLOAT16
+    if any(value.dtype == half for value in [*weights(model), *model.graph.inputs]):
+        return True
+    for node in model_nodes(model):
+        attribute = node.attributes.get("to")
+        if attribute is not None and not attribute.is_ref() and attribute.value == half.value:
+            return True
+    return False
+
+
+def count_products(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Count the multiplications of the heavy nodes, whose results have these `shapes`."""
+    total = 0
+    for node in model.graph:
+        if node.op_type not in HEAVY:
+            continue
+        size = math.prod(shapes.get(str(node.outputs[0].name), ()))
+        weight = next((value.const_value for value in node.inputs[1:2] if value is not None), None)
+        # A product of two activations: at most as many as the larger has elements in a row.
+        dims = weight.shape.numpy() if weight is not None else _dims(node, shapes)
+        inner = math.prod(dims[1:]) if node.op_type.startswith("Conv") else (dims or (1,))[0]
+        total += size * int(inner)
+    return total
+
+
+def _dims(node: ir.Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    second = node.inputs[1]
+    return shapes.get(str(second.name), ())[-2:] if second is not None else ()
+
+
+def _infinite_weights(model: ir.Model) -> set[str]:
+    found = set()
+    for value in weights(model):
+        tensor = value.const_value
+        if tensor is None or tensor.dtype not in {ir.DataType.FLOAT16, ir.DataType.FLOAT}:
+            continue
+        if not np.isfinite(tensor.numpy()).all():
+            found.add(str(value.name))
+        release(tensor)
+    return found
+
+
+def _is_mask(values: Array) -> bool:
+    """Tell whether all that is not finite is minus infinity beside zeros or ones."""
+    odd = values[~np.isfinite(values)]
+    rest = values[np.isfinite(values)]
+    return bool(np.isneginf(odd).all() and np.isin(rest, (0, 1)).all())
+
+
+def _run_true_half(path: str, threads: int, item: Mapping[str, Array]) -> dict[str, Any]:
+    runner = Runner(path, threads)
+    feed = runner.feed(item, "the example")
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            # An overflow is what is looked for; numpy's words on it are not.
+            warnings.simplefilter("ignore")
+            evaluator = ReferenceEvaluator(read_proto(path))
+            outputs = evaluator.run(None, feed)
+    except Exception as error:  # noqa: BLE001 - recorded: the reference implementation lacks operators
+        return {"skipped": f"ONNX's reference implementation fails: {sessions.readable(error)}"}
+    results = {}
+    for name, output, expected in zip(
+        evaluator.output_names, outputs, runner.run_fed(feed), strict=True
+    ):
+        comparison = Comparison()
+        comparison.add(np.asarray(expected), np.asarray(output))
+        results[str(name)] = comparison.result()
+    return {"true_half": results}
