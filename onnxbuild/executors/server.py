@@ -368,7 +368,7 @@ def main() -> NoReturn:
     os.set_inheritable(control.fileno(), False)
     # Taken in now: loading it between a fork and its exec, or in a signal handler, is too late.
     ctypes.CDLL(None)
-    hooks.install()
+    hooks.warm()
     import_module(WORKER)
     for folder in own_path():
         # It was there to find us; what else lies in it is no business of a step.

@@ -527,3 +527,69 @@ def test_the_log_survives_code_that_closes_every_descriptor(project):
 
     assert "./a.txt" in seen.names("file")
     assert read("b.txt") == b"content\n"
+
+
+def test_an_unsound_observation_says_so(project, monkeypatch):
+    """What could not be written down is reported, never swallowed."""
+    log = project.log()
+    observer = Observer(root=project.root, roots={}, ignored=(), log=log)
+    project.write("a.txt")
+
+    observer.start()
+    read("a.txt")
+    with open(log, "ab") as file:
+        file.write(b'["file", "cut sho')
+    observed = observer.stop()
+
+    assert observed.lost == ("the log of observations is damaged",)
+
+
+def test_a_folder_that_is_gone_and_a_file_in_its_place(project):
+    """Kinds count: a folder that became a file, or went, is noticed."""
+    os.makedirs("data")
+
+    seen = project.observe(lambda: os.path.isdir("data"))
+
+    assert seen.broken() is None
+    os.rmdir("data")
+    assert seen.broken() is not None
+    project.write("data")
+    assert seen.broken() is not None
+
+
+def test_hard_links_truncation_and_removal(project):
+    """A link depends on what it links to; what is cut or removed by the step is its own."""
+    for name in ("a.txt", "b.txt", "c.txt"):
+        project.write(name)
+
+    def work():
+        os.link("a.txt", "linked.txt")
+        os.truncate("b.txt", 0)
+        os.remove("c.txt")
+        os.symlink("a.txt", "symlink.txt")
+        read("linked.txt")
+        read("symlink.txt")
+        with pytest.raises(FileNotFoundError):
+            os.remove("missing.txt")
+
+    seen = project.observe(work)
+
+    assert seen.names("file") == {"./a.txt"}
+    assert seen.names("absent") == {"./missing.txt"}
+    assert seen.changed == ()
+
+
+def test_a_tree_that_the_step_makes_and_removes_leaves_nothing(project):
+    """`shutil.copytree` and `rmtree` work by descriptor, and only the source counts."""
+    project.write("data/deep/a.txt")
+
+    def work():
+        shutil.copytree("data", "copy")
+        shutil.rmtree("copy")
+
+    seen = project.observe(work)
+
+    assert seen.names("file") == {"./data/deep/a.txt"}
+    assert seen.names("listing") == {"./data", "./data/deep"}
+    assert not [name for _, name, _ in seen.facts if name.startswith("./copy")]
+    assert seen.changed == ()
