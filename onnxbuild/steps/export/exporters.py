@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import warnings
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import onnx
+import onnx.version_converter
 import onnx_ir as ir
 import torch
 
@@ -20,6 +23,9 @@ from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
 
+# It says of each of torchvision's operators that torchvision is not installed, at every export.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+
 DYNAMO_LEAST = 18
 """The dynamo exporter gives at least this opset, whatever it is asked, and says nothing."""
 
@@ -28,6 +34,15 @@ NOISE = (
     "(Refer to the full stack trace",
 )
 """Beginnings of lines in torch's messages that help nobody who reads ours."""
+
+
+PHRASES = (
+    r"\s*For more information, run with TORCH_LOGS\S*",
+    r"\s*Please feel free to request support or submit a pull request on PyTorch GitHub: \S*",
+    r"\s*\[Caused by the value .*",
+    r"\s*\(node defined in .*",
+)
+"""The same, inside lines or up to the end."""
 
 
 def choose(export: Export) -> tuple[list[str], str]:
@@ -59,10 +74,16 @@ def choose(export: Export) -> tuple[list[str], str]:
             )
         return ["torchscript"], "asked for"
     if opset < DYNAMO_LEAST:
-        return ["torchscript"], f"dynamo writes no opset below {DYNAMO_LEAST}"
+        reason = f"dynamo writes no opset below {DYNAMO_LEAST}"
+        return (["torchscript"] if export.custom_opsets else ["torchscript", "dynamo"]), reason
     if export.custom_opsets:
         return ["torchscript"], "dynamo takes no custom_opsets"
     return ["dynamo", "torchscript"], "dynamo first, the other where it fails"
+
+
+def is_converted(name: str, export: Export) -> bool:
+    """True if the exporter cannot write the opset, so that onnx converts what it wrote."""
+    return name == "dynamo" and (export.opset or DEFAULT_OPSET) < DYNAMO_LEAST
 
 
 def run_exporter(
@@ -96,6 +117,7 @@ def _dynamo(
     _folder: str,
 ) -> ir.Model:
     export = options.export
+    opset = export.opset or DEFAULT_OPSET
     try:
         program = _capture(adapter, values, target, options, named=True)
     except Exception as error:
@@ -109,7 +131,7 @@ def _dynamo(
         program,
         (),
         dynamo=True,
-        opset_version=export.opset or DEFAULT_OPSET,
+        opset_version=max(opset, DYNAMO_LEAST),
         input_names=[port.name for port in target.inputs],
         output_names=[port.name for port in target.outputs],
         # There is no flag for constant folding; the optimizer is what folds.
@@ -118,7 +140,13 @@ def _dynamo(
     )
     if result is None:
         raise ExportError("dynamo gave no graph", where="export")
-    return result.model
+    if not is_converted("dynamo", export):
+        return result.model
+    # The last resort of `auto` where TorchScript fails. Some operators can be converted, and the checks see
+    # whether these were.
+    say(f"converting from opset {DYNAMO_LEAST} to {opset}")
+    proto = ir.to_proto(result.model)
+    return ir.from_proto(onnx.version_converter.convert_version(proto, opset))
 
 
 def _capture(
@@ -207,5 +235,6 @@ def reason(error: BaseException) -> str:
     while deepest.__cause__ is not None and str(deepest.__cause__):
         deepest = deepest.__cause__
     text = re.sub(r"\x1b\[[0-9;]*m", "", describe(deepest))
-    text = re.sub(r"\s*For more information, run with TORCH_LOGS\S*", "", text)
+    for phrase in PHRASES:
+        text = re.sub(phrase, "", text, flags=re.DOTALL)
     return "\n".join(line for line in text.splitlines() if not line.strip().startswith(NOISE))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -82,7 +83,7 @@ def _measure(graph: str, inputs: Sequence[str], samples: str, reference: str) ->
     try:
         session = onnxruntime.InferenceSession(graph, options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - it is the answer
-        return [Problem(kind="load", index=0, text=f"onnxruntime: {readable(error)}")]
+        return [Problem(kind="load", index=0, text=_words(error))]
     problems = []
     pairs = zip(read_items(samples), read_items(reference), strict=True)
     for index, (item, expected) in enumerate(pairs):
@@ -91,9 +92,7 @@ def _measure(graph: str, inputs: Sequence[str], samples: str, reference: str) ->
         try:
             found = session.run(list(expected), {name: item[name] for name in inputs})
         except Exception as error:  # noqa: BLE001 - it is the answer
-            problems.append(
-                Problem(kind="run", index=index, text=f"onnxruntime: {readable(error)}")
-            )
+            problems.append(Problem(kind="run", index=index, text=_words(error)))
             continue
         for (name, wanted), given in zip(expected.items(), found, strict=True):
             problem = compare(name, wanted, np.asarray(given))
@@ -101,6 +100,13 @@ def _measure(graph: str, inputs: Sequence[str], samples: str, reference: str) ->
                 kind: Kind = "shape" if wanted.shape != np.shape(given) else "value"
                 problems.append(Problem(kind=kind, index=index, text=problem))
     return problems
+
+
+def _words(error: Exception) -> str:
+    """Give onnxruntime's message without the places in its own source."""
+    text = re.sub(r"/onnxruntime_src/\S+:\d+ .*? was false\. ?", "", str(error), flags=re.DOTALL)
+    text = text.replace("Non-zero status code returned while running ", "")
+    return f"onnxruntime: {readable(RuntimeError(text))}"
 
 
 def compare(name: str, wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> str:
@@ -168,7 +174,7 @@ def _fixed(
     fine = set().union(*(d for i, d in enumerate(differs) if i not in failing))
     suspects = sorted(set().union(*(differs[i] for i in failing)) - fine)
     suspects = suspects or sorted(differs[first.index])
-    names = " and ".join(f"{dim} (traced at {trace.get(dim)})" for dim in suspects)
+    names = " or ".join(f"{dim} (traced at {trace.get(dim)})" for dim in suspects)
     return ExportError(
         f"{exporter} gives a graph that holds only at the size at which it was traced: "
         f"the dynamic dimension {names} came out fixed. At {_at(shapes, first.index)}: {first.text}",

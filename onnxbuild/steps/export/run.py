@@ -94,6 +94,8 @@ def _attempt(
         attempts.append({"exporter": name, "result": "ok"})
         reason = f"{names[0]} failed: {errors[0].what.splitlines()[0]}" if errors else why
         work.notes["exporter"] = {"name": name, "reason": reason}
+        if exporters.is_converted(name, options.export):
+            work.notes["exporter"]["converted_from"] = exporters.DYNAMO_LEAST
         say(f"exported with {name} ({reason})")
         return artifact
     if len(errors) == 1:

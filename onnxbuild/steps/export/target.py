@@ -140,7 +140,7 @@ def _check_claim(
 def _name_axis(
     column: Sequence[int], sizes: Sequence[Mapping[str, int]], free: set[str]
 ) -> int | str | None:
-    """Name an output axis that the recipe does not: by its constant size, or the dimension that it follows."""
+    """Name an output axis that the recipe does not: by its constant size, the dimension that it follows, or a multiple."""
     if len(set(column)) == 1:
         return column[0]
     follows = [
@@ -148,4 +148,10 @@ def _name_axis(
         for dim in sorted(free)
         if all(at.get(dim) == size for size, at in zip(column, sizes, strict=False))
     ]
-    return follows[0] if follows else None
+    if follows:
+        return follows[0]
+    for dim in sorted(free):
+        factors = {size / at[dim] for size, at in zip(column, sizes, strict=False) if at.get(dim)}
+        if len(factors) == 1 and (factor := factors.pop()).is_integer():
+            return f"{factor:.0f}*{dim}"
+    return None

