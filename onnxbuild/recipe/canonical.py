@@ -1,0 +1,180 @@
+"""The canonical form of a recipe: short forms written out, defaults filled in, classes built.
+
+`write_out` is applied to every source before they are laid over one another, so that an override can name
+a key inside of what was written short. `complete` is applied to the result. Both leave alone what they do
+not understand: what is wrong with it is said by the schema and by `onnxbuild.recipe.check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from onnxbuild.recipe.building import (
+    EXPORT,
+    Registry,
+    is_callable_name,
+    picked,
+    rule_class,
+    stage_class,
+)
+from onnxbuild.recipe.describe import accepts_none, fields_of
+from onnxbuild.recipe.schema import Recipe
+
+
+def write_out(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Write out the short forms of a recipe, or of a part of one."""
+    out = dict(data)
+    if "model" in out:
+        out["model"] = _write_model(out["model"])
+    shorts = {"inputs": _write_input, "stages": _write_stage, "data": _write_data}
+    for section, write in shorts.items():
+        if isinstance(out.get(section), Mapping):
+            out[section] = {name: write(value) for name, value in out[section].items()}
+    if isinstance(out.get("replace"), Mapping):
+        rules = out["replace"]
+        out["replace"] = {name: {} if value is None else value for name, value in rules.items()}
+    return out
+
+
+def _write_model(model: Any) -> Any:
+    if isinstance(model, Mapping) and isinstance(model.get("weights"), str):
+        return {**model, "weights": {"path": model["weights"]}}
+    return model
+
+
+def _write_input(value: Any) -> Any:
+    return {"shape": value} if isinstance(value, list) else value
+
+
+def _write_stage(value: Any) -> Any:
+    return {"use": value} if isinstance(value, str) else value
+
+
+def _write_data(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return {"entry": value} if ":" in value else {"path": value}
+
+
+def complete(data: Mapping[str, Any], *, stem: str, registry: Registry) -> dict[str, Any]:
+    """Fill in what a composed recipe leaves to be understood. Sections stand in the schema's order."""
+    given = drop_none(Recipe, data)
+    given.setdefault("name", stem)
+    out = {key: given[key] for key in fields_of(Recipe) if key in given}
+    out.update({key: value for key, value in given.items() if key not in out})
+    _complete_axes(out)
+    if isinstance(out.get("stages"), Mapping):
+        out["stages"] = {
+            name: _complete_stage(stage, registry) for name, stage in out["stages"].items()
+        }
+    if isinstance(out.get("replace"), Mapping):
+        out["replace"] = {
+            name: _complete_rule(str(name), rule, registry) for name, rule in out["replace"].items()
+        }
+    if "publish" not in out:
+        out["publish"] = last_of(out.get("stages"))
+    return out
+
+
+def drop_none(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is null where nothing is meant by it, in a section and in those inside of it."""
+    fields = fields_of(cls)
+    out = {}
+    for key, value in data.items():
+        field = fields.get(key)
+        if value is None and field is not None and not accepts_none(field.hint):
+            continue
+        out[key] = value if field is None else _drop_inside(field.hint, value)
+    return out
+
+
+def _drop_inside(hint: Any, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _drop_inside(arguments[0], value)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return drop_none(hint, value)
+    if origin in {Union, types.UnionType}:
+        for option in arguments:
+            value = _drop_inside(option, value)
+        return value
+    if origin is not None and len(arguments) == 2:  # noqa: PLR2004 - a mapping's
+        return {key: _drop_inside(arguments[1], item) for key, item in value.items()}
+    return value
+
+
+def last_of(stages: Any) -> list[str]:
+    """Give the stages that no other starts from, in order; the exported model where there are none."""
+    if not isinstance(stages, Mapping) or not stages:
+        return [EXPORT]
+    parents = {stage.get("from") for stage in stages.values() if isinstance(stage, Mapping)}
+    return [str(name) for name in stages if name not in parents]
+
+
+def example_size(dim: Any) -> int:
+    """Give the size that stands for a name in a shape."""
+    bounds = dim if isinstance(dim, Mapping) else {}
+    if isinstance(bounds.get("example"), int):
+        return int(bounds["example"])
+    least, most = bounds.get("min"), bounds.get("max")
+    size = max(2, least) if isinstance(least, int) else 2
+    return min(size, most) if isinstance(most, int) else size
+
+
+def _complete_axes(out: dict[str, Any]) -> None:
+    inputs = out.get("inputs")
+    if not isinstance(inputs, Mapping):
+        return
+    dims = out["dims"] if isinstance(out.get("dims"), Mapping) else {}
+    axes = dict(out["dynamic_axes"]) if isinstance(out.get("dynamic_axes"), Mapping) else {}
+    written: dict[str, Any] = {}
+    for name, value in inputs.items():
+        shape = value.get("shape") if isinstance(value, Mapping) else None
+        if not isinstance(shape, list):
+            written[name] = value
+            continue
+        named = {str(axis): size for axis, size in enumerate(shape) if isinstance(size, str)}
+        sizes = [example_size(dims.get(size)) if isinstance(size, str) else size for size in shape]
+        written[name] = {**value, "shape": sizes}
+        said = axes.get(name, {})
+        if named and isinstance(said, Mapping):
+            axes[name] = {**named, **said}
+    out["inputs"] = written
+    if axes or "dynamic_axes" in out:
+        out["dynamic_axes"] = axes
+
+
+def _complete_stage(stage: Any, registry: Registry) -> Any:
+    if not isinstance(stage, Mapping):
+        return stage
+    cls = stage_class(stage, registry)
+    own = {"use", "from"}
+    options = {key: value for key, value in stage.items() if key not in own}
+    if cls is not None and not is_callable_name(stage.get("use")):
+        options = drop_none(cls, options)
+    parent = stage.get("from")
+    return {**picked(stage, ("use",)), "from": EXPORT if parent is None else parent, **options}
+
+
+def _complete_rule(key: str, rule: Any, registry: Registry) -> Any:
+    if not isinstance(rule, Mapping):
+        return rule
+    name = rule.get("rule")
+    if name is None:
+        known = registry.names("rules")
+        name = "module" if key not in known and {"module", "with"} & rule.keys() else key
+    options = {option: value for option, value in rule.items() if option != "rule"}
+    out = {"rule": name, **options}
+    cls = rule_class(out, registry)
+    return drop_none(cls, out) if cls is not None and not is_callable_name(name) else out
+
+
+def default_name(path: str) -> str:
+    """Give the name of a recipe that does not say one."""
+    return os.path.basename(path).removesuffix(".yaml").removesuffix(".yml")

@@ -1,0 +1,110 @@
+"""Where the values of a composed recipe came from: the recipe, an environment, an override."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from onnxbuild.recipe.mistakes import KeyPath, Place
+from onnxbuild.recipe.reader import Document, Span
+
+Part: TypeAlias = Literal["key", "value"]
+
+SHORT = frozenset({"shape", "path", "use", "entry"})
+"""Keys that a short form leaves out: what is under them may stand one level higher in the text."""
+
+
+class Layer(Protocol):
+    """One source of values. Later layers beat earlier ones."""
+
+    def find(self, path: KeyPath, part: Part, order: int) -> Place | None:
+        """Say where this source gives the value at exactly `path`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLayer:
+    """A file, whose content stands at `prefix` of the recipe."""
+
+    document: Document
+    prefix: KeyPath = ()
+    origin: str = ""
+
+    def find(self, path: KeyPath, part: Part, order: int) -> Place | None:
+        """Say where the file gives the value at exactly `path`."""
+        if path[: len(self.prefix)] != self.prefix:
+            return None
+        inner = path[len(self.prefix) :]
+        table = self.document.keys if part == "key" else self.document.values
+        span = table.get(inner)
+        if span is None:
+            return None
+        if not inner:
+            # A missing key is nowhere: to show the first line instead would mislead.
+            return Place(source=self.document.name, origin=self.origin, order=order)
+        return self.document.place(span, origin=self.origin, order=order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideLayer:
+    """An override of the command line."""
+
+    text: str
+    path: KeyPath
+    paths: frozenset[KeyPath] = frozenset()
+    """All that it gives, below `path` too."""
+
+    def find(self, path: KeyPath, part: Part, order: int) -> Place | None:
+        """Say where the override gives the value at exactly `path`."""
+        if path not in self.paths:
+            return None
+        key, _, value = self.text.partition("=")
+        in_key = part == "key" and len(path) <= len(self.path)
+        column, width = (len(key) + 1, len(value)) if not in_key else self._segment(key)
+        return Place(
+            source="",
+            column=column + 1,
+            width=max(1, width),
+            text=self.text,
+            origin=f"the override `{self.text}`",
+            order=order,
+        )
+
+    @staticmethod
+    def _segment(key: str) -> tuple[int, int]:
+        start = max(key.rfind("."), key.rfind("+"), key.rfind("~")) + 1
+        return start, len(key) - start
+
+
+@dataclass(slots=True)
+class Sources:
+    """All layers of a composed recipe, in the order in which they are laid over one another."""
+
+    layers: list[Layer] = field(default_factory=list)
+
+    def place(self, path: KeyPath, part: Part = "value") -> Place | None:
+        """Say where the value at `path` was written, or the nearest thing around it."""
+        for candidate in _candidates(path):
+            for order in range(len(self.layers) - 1, -1, -1):
+                found = self.layers[order].find(candidate, part, order)
+                if found is not None:
+                    return found
+        return None
+
+    def given(self, path: KeyPath) -> bool:
+        """Tell whether any source gives a value at exactly `path`."""
+        return any(layer.find(path, "key", 0) for layer in self.layers)
+
+
+def whole(document: Document) -> Span:
+    """Give a span for a file as a whole."""
+    return document.values.get((), Span(0, 0, 1))
+
+
+def _candidates(path: KeyPath) -> Iterator[KeyPath]:
+    for end in range(len(path), -1, -1):
+        yield path[:end]
+        for index in range(end):
+            if path[index] in SHORT:
+                yield (*path[:index], *path[index + 1 : end])
