@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Failure, Job, Outcome, Status
-from onnxbuild.core.values import build, plain
+from onnxbuild.core.values import build, hints, plain
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object."""
@@ -34,6 +35,12 @@ def outcome_to_json(outcome: Outcome) -> Json:
 def outcome_from_json(data: Json) -> Outcome:
     """Read an outcome back."""
     return build(Outcome, data)
+
+
+def warm() -> None:
+    """Resolve the types of jobs and outcomes once, for workers that are forked later."""
+    for cls in (Job, Outcome, Failure, Artifact):
+        hints(cls)
 
 
 def ended(

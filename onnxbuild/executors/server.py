@@ -30,6 +30,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from onnxbuild.core import files
+from onnxbuild.executors import messages
 from onnxbuild.executors.child import (
     conclude,
     fork_worker,
@@ -369,6 +370,7 @@ def main() -> NoReturn:
     # Taken in now: loading it between a fork and its exec, or in a signal handler, is too late.
     ctypes.CDLL(None)
     hooks.warm()
+    messages.warm()
     import_module(WORKER)
     for folder in own_path():
         # It was there to find us; what else lies in it is no business of a step.
