@@ -16,6 +16,7 @@ from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, split
 from onnxbuild.cli.plan import STATES
 from onnxbuild.cli.steps import count, find_label, name_steps, take_step
+from onnxbuild.engine.explain import SHOWN
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
 
@@ -79,13 +80,10 @@ def _causes(item: Prospect) -> Iterator[str]:
     # With its offset: the text may be shown again where the clock is set otherwise.
     made = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(trace.made))
     yield f"made {made} by build {trace.build} in {trace.seconds:.2f} s"
-    watched = sum(kind == "file" for kind, _, _ in trace.observations)
-    if watched:
-        yield (
-            f"all {watched} files that it read are unchanged"
-            if watched > 1
-            else "the file that it read is unchanged"
-        )
+    files = [name.removeprefix("./") for kind, name, _ in trace.observations if kind == "file"]
+    if files:
+        more = f" and {len(files) - SHOWN} more files" if len(files) > SHOWN else ""
+        yield f"read {', '.join(files[:SHOWN])}{more}, unchanged since"
 
 
 def _to_json(view: PlanView, label: str) -> str:

@@ -75,7 +75,7 @@ def help_text() -> str:
     """Write what ``--help`` prints."""
     width = max(map(len, COMMANDS))
     lines = [
-        "onnxbuild: build the ONNX models that a recipe describes, once, and prove them against PyTorch",
+        "onnxbuild: build the ONNX models of a recipe, once, proven against PyTorch",
         "",
         "usage: onnxbuild COMMAND [RECIPE.yaml ...] [key=value ...] [options]",
         "",
@@ -84,7 +84,7 @@ def help_text() -> str:
         "  onnxbuild COMMAND --help   the options of a command",
         "  onnxbuild --version        the version",
         "",
-        "key=value overrides any key of the recipe or of its settings, with Hydra's grammar:",
+        "key=value overrides a key of the recipe or its settings, in Hydra's grammar:",
         "  onnxbuild run recipe.yaml env=ci export.opset=20 stages.int8.per_channel=false",
     ]
     return "\n".join(lines)

@@ -106,7 +106,7 @@ def test_explanation_has_one_cause_a_line() -> None:
 
     assert lines[0] == "samples: cached"
     assert "by build cafe in 1.25 s" in lines[1]
-    assert lines[2] == "    the file that it read is unchanged"
+    assert lines[2] == "    read a.py, unchanged since"
     assert lines[3:6] == ['export "a" <b>: would run', "    a.py changed", "    opset: 17 → 18"]
 
 

@@ -35,7 +35,19 @@ def test_validate_shows_all_mistakes_of_all_recipes(onnxbuild, project: Path) ->
     assert done.stdout == "ok: tiny (tiny.yaml)\n"
     assert "wrong.yaml:4:3" in done.stderr
     assert "wrong.yaml:8:" in done.stderr
-    assert "2 mistakes" in done.stderr
+    assert "3 mistakes" in done.stderr
+
+
+def test_validate_sees_that_code_was_edited(onnxbuild, project: Path) -> None:
+    """A remembered answer ends with an edit of the code that the recipe names."""
+    assert onnxbuild("validate", "tiny.yaml").returncode == 0
+    model = project / "tiny" / "model.py"
+    model.write_text(model.read_text().replace("def build(", "def make("))
+
+    done = onnxbuild("validate", "tiny.yaml")
+
+    assert done.returncode == 2
+    assert "build" in done.stderr
 
 
 def test_validate_as_json(onnxbuild, project: Path) -> None:
@@ -177,7 +189,7 @@ def test_commands_after_a_run(onnxbuild, project: Path) -> None:
 
     assert "would run" not in plan.stdout
     assert plan.stdout.splitlines()[-1].endswith(" cached")
-    assert "files that it read are unchanged" in explained.stdout
+    assert "read tiny/model.py, unchanged since" in explained.stdout
     assert "building the tiny model" in log.stdout
     assert size["recipes"]["tiny"]["unique"] == size["recipes"]["tiny"]["bytes"] > 0
     assert size["bytes"] >= size["recipes"]["tiny"]["bytes"]
