@@ -86,6 +86,9 @@ class Runner:
     ) -> dict[str, Any]:
         """Run an item; give the outputs called `names`, all if left out. Raises `ModelError`."""
         wanted = list(self.outputs if names is None else names)
+        if not wanted:
+            # To onnxruntime, no names are all names.
+            return {}
         return dict(zip(wanted, self.run_fed(self.feed(item, what), what, wanted), strict=True))
 
     def run_fed(

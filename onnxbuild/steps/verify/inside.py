@@ -37,14 +37,15 @@ def run_inside(
     proto.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in makers if name not in known
     )
-
-    def change(options: ort.SessionOptions) -> None:
-        options.add_session_config_entry(FOLDER_KEY, os.path.dirname(os.path.abspath(path)))
-
-    runner = Runner(proto.SerializeToString(), threads, change)
+    runner = Runner(proto.SerializeToString(), threads, lambda options: find_weights(options, path))
     names = [name for name in makers if runner.outputs[name] in types]
     values: dict[str, Any] = runner.run(item, "the sample", names)
     return [(makers[name], name, values[name]) for name in names]
+
+
+def find_weights(options: ort.SessionOptions, path: str) -> None:
+    """Let a model that is given as bytes find its weights where those of the model at `path` lie."""
+    options.add_session_config_entry(FOLDER_KEY, os.path.dirname(os.path.abspath(path)))
 
 
 def find_bad_node(path: str, threads: int, item: Mapping[str, Array]) -> dict[str, str]:
