@@ -1,0 +1,274 @@
+"""The promises of `onnxbuild.report.judge`."""
+
+import pytest
+
+from onnxbuild.recipe.schema import Tolerance, Verify
+from onnxbuild.report.judge import fidelity_summary, judge, tolerances
+
+
+def errors(**changes):
+    return {
+        "samples": 2,
+        "elements": 10,
+        "finite": True,
+        "reference_finite": True,
+        "largest": 2.0,
+        "max_abs": 0.0002,
+        "max_rel": 0.0002,
+        "scaled": 0.0001,
+        "cosine": 0.99999,
+        "hull": [[0.5, 0.0001], [2.0, 0.0002]],
+    } | changes
+
+
+BROKEN = errors(scaled=2.0, cosine=-1.0, max_abs=4.0, hull=[[2.0, 4.0]])
+
+
+def make_fidelity(*shapes, **more):
+    """Errors of output y at some shapes: name -> what differs from a good one."""
+    told = [{"name": name, "outputs": {"y": errors(**changes)}} for name, changes in shapes]
+    return {
+        "model": {"nodes": 1},
+        "shapes": told,
+        "outputs": {"y": {}},
+        "constant": [],
+        "perturbed": {"tried": [{"weight": "w", "outputs": {"y": BROKEN}}]},
+        "half": None,
+    } | more
+
+
+def findings_of(fidelity=None, precision="fp32", verify=None, **others):
+    given = {
+        "variant": "v",
+        "metric": None,
+        "reference_metric": None,
+        "size": 100,
+        "export_size": 100,
+        "latency": {"speedup": 1.0},
+    } | others
+    return judge(
+        precision=precision,
+        verify=verify or Verify(),
+        fidelity=fidelity or make_fidelity(("example", {})),
+        **given,
+    )
+
+
+def missed(*args, level="gate", **others):
+    return [
+        item.describe()
+        for item in findings_of(*args, **others)
+        if not item.passed and item.level == level
+    ]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_no_precision_is_judged_by_its_cosine_alone(precision):
+    """A model ten times too small has a cosine of 1."""
+    small = make_fidelity(("example", {"scaled": 0.9, "cosine": 1.0}))
+    turned = make_fidelity(("example", {"scaled": 0.0001, "cosine": 0.5}))
+
+    assert tolerances(precision).scaled is not None
+    assert tolerances(precision).cosine is not None
+    assert "scaled error of `y` at example is 0.9" in missed(small, precision)[0]
+    assert "cosine of `y` at example is 0.5" in missed(turned, precision)[0]
+    assert "scaled" in missed(small, precision, verify=Verify(cosine=0.9))[0]
+    assert missed(make_fidelity(("example", {})), precision) == []
+
+
+def test_the_worst_shape_is_named():
+    """Wherever it is."""
+    fidelity = make_fidelity(
+        ("example", {}), ("most", {"scaled": 0.2}), ("batch=1", {"scaled": 0.1})
+    )
+
+    (line,) = missed(fidelity)
+
+    assert line == "scaled error of `y` at most is 0.2, asked: at most 0.001"
+
+
+@pytest.mark.parametrize(
+    ("verify", "passes"),
+    [
+        (Verify(scaled=0.2), True),
+        (Verify(scaled=0.09), False),
+        (Verify(scaled=0.2, cosine=0.99), False),
+        (Verify(rtol=0.1, atol=0.05), True),
+        (Verify(rtol=0.1, atol=0.001), False),
+        (Verify(atol=0.2), True),
+        (Verify(rtol=0.2), True),
+        (Verify(scaled=0.01, outputs={"y": Tolerance(scaled=0.2)}), True),
+        (Verify(scaled=0.2, outputs={"y": Tolerance(scaled=0.01)}), False),
+        (Verify(scaled=0.01, outputs={"z": Tolerance(scaled=0.2)}), False),
+    ],
+)
+def test_what_the_recipe_gives_replaces_the_defaults(verify, passes):
+    """For all outputs, or for one."""
+    hull = [[0.5, 0.09], [2.0, 0.2]]
+    fidelity = make_fidelity(
+        ("example", {"scaled": 0.1, "cosine": 0.98, "max_abs": 0.2, "hull": hull})
+    )
+
+    assert (missed(fidelity, verify=verify) == []) is passes
+
+
+def test_a_missed_allclose_names_the_worst_element():
+    """Its error and the size of PyTorch's value."""
+    fidelity = make_fidelity(("example", {}), ("most", {"hull": [[0.5, 0.09], [2.0, 0.2]]}))
+
+    (line,) = missed(fidelity, verify=Verify(rtol=0.01, atol=0.1))
+
+    assert line == (
+        "absolute error of `y` at most is 0.2 where PyTorch's value is 2 in size, "
+        "asked: at most 0.1 + 0.01 x |PyTorch's value|"
+    )
+
+
+def test_numbers_that_are_none_are_a_missed_gate_with_the_first_bad_node():
+    """Whatever the tolerance."""
+    bad = {"finite": False, "scaled": None, "cosine": None, "max_abs": None, "max_rel": None}
+    node = {"node": "log", "operator": "Log", "result": "l"}
+    fidelity = make_fidelity(("example", bad), bad_node=node)
+
+    (finding,) = [
+        item for item in findings_of(fidelity, verify=Verify(scaled=1)) if not item.passed
+    ]
+
+    assert (
+        finding.describe() == "output of `y` at example is NaN or infinite, asked: finite numbers"
+    )
+    assert "'log' (Log)" in finding.hint
+
+
+def test_another_shape_is_a_missed_gate():
+    """In the comparison's words."""
+    fidelity = make_fidelity(("batch=1", {"problem": "its shape is [1], PyTorch's is [2]"}))
+
+    assert "its shape is [1], PyTorch's is [2]" in missed(fidelity)[0]
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "passes"),
+    [("fp32", 0.0, True), ("fp32", 0.001, False), ("fp16", 0.01, True), ("int8", 0.2, False)],
+)
+def test_whole_numbers_are_judged_by_the_share_that_differs(precision, share, passes):
+    """Classes flip where two scores are close; not in single precision."""
+    broken = {"tried": [{"weight": "w", "outputs": {"y": errors(mismatched=0.9)}}]}
+    fidelity = make_fidelity(("example", {"mismatched": share, "scaled": 5.0}), perturbed=broken)
+
+    assert (missed(fidelity, precision) == []) is passes
+
+
+def test_a_comparison_that_cannot_fail_is_a_missed_gate():
+    """A broken weight passed."""
+    passes = {"weight": "fc.weight", "outputs": {"y": errors()}}
+    fidelity = make_fidelity(("example", {}), perturbed={"tried": [passes]})
+    nothing = make_fidelity(("example", {}), perturbed={"none": "no weights"})
+
+    (line,) = missed(fidelity)
+
+    assert "passed, with each of fc.weight" in line
+    assert missed(nothing) == []
+    assert "broken on purpose" in missed(verify=Verify(scaled=5.0))[0]
+
+
+def test_an_output_that_never_changes_is_a_warning():
+    """It may be meant."""
+    (line,) = missed(make_fidelity(("example", {}), constant=["y"]), level="warning")
+
+    assert line.startswith("output of `y` is the same for every sample")
+
+
+def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
+    """What is cut off again later does no harm."""
+    node = {"node": "n", "operator": "Mul", "result": "m"}
+    unknown = make_fidelity(("example", {}), half={"overflow": node, "skipped": "too large"})
+    harmless = make_fidelity(("example", {}), half={"overflow": node, "true_half": {"y": errors()}})
+    wrong = errors(scaled=0.9, cosine=0.2)
+    harmful = make_fidelity(("example", {}), half={"overflow": node, "true_half": {"y": wrong}})
+
+    assert "result of node 'n' (Mul) is larger" in missed(unknown, "fp16")[0]
+    assert missed(harmless, "fp16") == []
+    assert len(missed(harmless, "fp16", level="warning")) == 1
+    assert any(
+        "in true half precision the scaled error" in line for line in missed(harmful, "fp16")
+    )
+
+
+@pytest.mark.parametrize(
+    ("verify", "value", "passes"),
+    [
+        (Verify(at_least=0.9), 0.9, True),
+        (Verify(at_least=0.9), 0.89, False),
+        (Verify(max_drop=0.01), 0.92, True),
+        (Verify(max_drop=0.01), 0.91, False),
+        (Verify(max_drop=0.01), 0.99, True),
+        (Verify(at_least=0.9, goal="min"), 0.89, True),
+        (Verify(at_least=0.9, goal="min"), 0.91, False),
+        (Verify(max_drop=0.01, goal="min"), 0.94, True),
+        (Verify(max_drop=0.01, goal="min"), 0.95, False),
+        (Verify(), 0.0, True),
+    ],
+)
+def test_a_metric_is_judged_by_its_goal(verify, value, passes):
+    """Against PyTorch's 0.93; decimal fractions do not fail by their last bit."""
+    lines = missed(verify=verify, metric={"accuracy": value}, reference_metric={"accuracy": 0.93})
+
+    assert (lines == []) is passes
+
+
+def test_a_metric_that_is_asked_and_missing_is_a_missed_gate():
+    """Nothing passes by not being measured."""
+    assert missed(verify=Verify(at_least=0.9)) == ["metric is missing, asked: a value"]
+    assert "not known" in missed(
+        verify=Verify(max_drop=1), metric={"f1": 1.0}, reference_metric={"f2": 1.0}
+    )[0]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verify", "others", "gates", "warnings"),
+    [
+        (Verify(), {"size": 150}, 0, 1),
+        (Verify(), {"size": 150, "variant": "export"}, 0, 0),
+        (Verify(), {"size": 101}, 0, 0),
+        (Verify(max_size_ratio=0.4), {"size": 39}, 0, 0),
+        (Verify(max_size_ratio=0.4), {"size": 41}, 1, 0),
+        (Verify(), {"latency": {"speedup": 0.5}}, 0, 1),
+        (Verify(), {"latency": {"speedup": None}}, 0, 0),
+        (Verify(min_speedup=1.2), {"latency": {"speedup": 1.1}}, 1, 0),
+        (Verify(min_speedup=1.2), {"latency": {"speedup": 1.3}}, 0, 0),
+        (Verify(min_speedup=1.2), {"latency": {"speedup": None}}, 1, 0),
+    ],
+)
+def test_size_and_speed_are_gates_where_asked_and_warnings_where_not(
+    verify, others, gates, warnings
+):
+    """Against the exported model."""
+    assert len(missed(verify=verify, **others)) == gates
+    assert len(missed(verify=verify, level="warning", **others)) == warnings
+
+
+def test_the_summary_is_the_worst_of_all():
+    """Of floating outputs where there are any; nothing where something could not be compared."""
+    outputs = {
+        "a": errors(max_abs=0.1, cosine=0.9),
+        "b": errors(scaled=0.5),
+        "ids": errors(max_abs=7, mismatched=0.1),
+    }
+
+    summary = fidelity_summary({"outputs": outputs})
+
+    assert summary == {"max_abs": 0.1, "max_rel": 0.0002, "scaled": 0.5, "cosine": 0.9}
+    assert fidelity_summary({"outputs": {"ids": outputs["ids"]}})["max_abs"] == 7
+    assert fidelity_summary({"outputs": {"a": errors(cosine=None)}})["cosine"] is None
+    assert fidelity_summary({"weightless": ["w"]})["scaled"] is None
+
+
+def test_a_graph_without_its_weights_is_not_judged():
+    """There is nothing to compare, and that is said."""
+    fidelity = {"model": {"nodes": 1}, "weightless": ["w"]}
+
+    findings = findings_of(fidelity)
+
+    assert [item.passed for item in findings] == [True]
+    assert "keeps the weights out" in findings[0].measured
