@@ -28,6 +28,7 @@ from onnxbuild.recipe.schema import Recipe, Settings
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.result import BuildResult, Problem, StepResult
+from onnxbuild.stores.actions import LogEntry
 from onnxbuild.stores.local import LocalStore
 
 
@@ -178,11 +179,11 @@ def build(
     if unknown:
         labels = ", ".join(repr(step.label) for step in plan.steps)
         raise UsageError(f"there is no step {unknown[0]!r}", hint=f"the steps are {labels}")
-    warnings: list[str] = []
+    said: list[str] = []
 
     def hear(event: Event) -> None:
         if isinstance(event, Said):
-            warnings.append(event.what)
+            said.append(event.what)
         listen(event)
 
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
@@ -225,6 +226,7 @@ def build(
         )
         try:
             process.run()
+            note_logs(workplace, process)
             delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
             published = delivery.deliver(settings.artifacts)
         finally:
@@ -236,7 +238,7 @@ def build(
         recipes=published.recipes,
         steps=tuple(_steps(plan, process)),
         errors=(*_failures(process), *published.problems),
-        warnings=tuple(warnings),
+        said=tuple(said),
         seconds=time.monotonic() - began,
     )
     return result, (*workplace_facts(workplace), *build_facts(process), *published.facts)
@@ -323,6 +325,25 @@ def note_latest(workplace: Workplace, process: Build) -> None:
         if workplace.store.actions.latest(name).items() >= noted.items():
             continue
         workplace.store.actions.note_latest(name, noted)
+
+
+def note_logs(workplace: Workplace, process: Build) -> None:
+    """Remember what each step printed when it last ran, or failed, for ``onnxbuild log``."""
+    entries: dict[str, dict[str, LogEntry]] = {}
+    for record in process.records:
+        if record.status == "failed":
+            entry = ("failed", record.log, time.time())
+        elif record.trace is not None:
+            entry = ("ran", record.trace.log, record.trace.made)
+        else:
+            continue
+        # Steps that a step answered with are no part of the plan: they count for every recipe.
+        for name in workplace.plan.owners.get(id(record.step)) or workplace.recipes:
+            entries.setdefault(name, {})[record.step.label] = entry
+    actions = workplace.store.actions
+    for name, noted in entries.items():
+        if not actions.logs(name).items() >= noted.items():
+            actions.note_logs(name, noted)
 
 
 def _status(problems: Sequence[Problem], process: Build) -> Any:

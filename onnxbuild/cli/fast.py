@@ -32,13 +32,17 @@ def answer(arguments: list[str]) -> int | None:
     body = answers.recall(folder, key, root)
     if body is None:
         return None
-    sys.stdout.write(body)
+    data, _, talk = body.partition("\0")
+    sys.stdout.write(data)
     sys.stdout.flush()
+    sys.stderr.write(talk)
     return 0
 
 
-def remember(workplace: Workplace, facts: Iterable[tuple[str, str, str]], text: str) -> None:
-    """Remember that this very command prints `text`, as long as `facts` hold."""
+def remember(
+    workplace: Workplace, facts: Iterable[tuple[str, str, str]], data: str, talk: str = ""
+) -> None:
+    """Remember that this very command prints `data` and `talk`, as long as `facts` hold."""
     from onnxbuild.core import answers
 
     place = _place(sys.argv[1:])
@@ -55,7 +59,7 @@ def remember(workplace: Workplace, facts: Iterable[tuple[str, str, str]], text: 
         root,
         dict(site.roots),
         site.ignored,
-        text + "\n",
+        data + "\n\0" + (talk + "\n" if talk else ""),
     )
 
 

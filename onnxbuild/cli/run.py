@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 
 from onnxbuild import api
 from onnxbuild.cli import console, fast
@@ -51,18 +52,26 @@ def main(options: argparse.Namespace) -> int:
             listen=listen,
         )
     _show(result, as_json=options.json)
-    if result.status == "ok" and not result.warnings and not options.rerun:
+    if result.status == "ok" and not options.rerun:
         again = result.as_cached()
-        text = json.dumps(again.to_json(), indent=2) if options.json else summarize(again)
-        fast.remember(workplace, facts, text)
+        fast.remember(workplace, facts, *_write(again, as_json=options.json))
     return result.exit_code
 
 
-def _show(result: BuildResult, *, as_json: bool) -> None:
+def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:
+    """Write what goes to stdout and what goes to stderr."""
     if as_json:
-        console.data(json.dumps(result.to_json(), indent=2))
+        return json.dumps(result.to_json(), indent=2), ""
+    return summarize(result), "\n".join(f"warning: {what}" for what in result.warnings)
+
+
+def _show(result: BuildResult, *, as_json: bool) -> None:
+    data, talk = _write(replace(result, said=()), as_json=as_json)
+    console.data(data)
+    if talk:
+        console.talk(talk)
+    if as_json:
         return
-    console.data(summarize(result))
     for problem in result.errors:
         console.talk("")
         console.talk(console.describe(problem.what, problem.where, problem.hint))

@@ -18,19 +18,20 @@ def summarize(result: BuildResult) -> str:
 
 def _recipe(recipe: RecipeResult) -> str:
     variants = list(recipe.variants.values())
-    metrics = {name for item in variants for name in item.fidelity.metric or {}}
-    header = ["variant", "model", "size", "ops", "worst error", "cosine"]
-    if metrics:
-        header.append(f"{metrics.pop() if len(metrics) == 1 else 'metric'} (PyTorch)")
-    rows = [_variant(item, with_metric=len(header) > 6) for item in variants]  # noqa: PLR2004 - columns above
-    return f"{recipe.name}\n" + console.table(header, rows, right=(2, 3, 4, 5, 6))
+    header = ["variant", "size", "ops", "worst error", "cosine"]
+    with_metric = any(item.fidelity.metric for item in variants)
+    if with_metric:
+        names = {item.metric_name for item in variants if item.metric_name}
+        header.append(f"{names.pop() if len(names) == 1 else 'metric'} (PyTorch)")
+    rows = [_variant(item, with_metric=with_metric) for item in variants]
+    # The path last: it may be long, and a narrow terminal breaks the line there.
+    return f"{recipe.name}\n" + console.table([*header, "model"], rows, right=range(1, len(header)))
 
 
 def _variant(item: VariantResult, *, with_metric: bool) -> list[str]:
     fidelity = item.fidelity
     row = [
         item.variant,
-        os.path.relpath(item.path) if item.published else "not published",
         console.size(item.bytes) if item.published else "",
         str(item.operators) if item.operators else "",
         "" if fidelity.max_abs is None else f"{fidelity.max_abs:.1e}",
@@ -38,6 +39,7 @@ def _variant(item: VariantResult, *, with_metric: bool) -> list[str]:
     ]
     if with_metric:
         row.append(_metric(item))
+    row.append(os.path.relpath(item.path) if item.published else "not published")
     return row
 
 

@@ -18,7 +18,6 @@ from onnxbuild.core.trace import Fact, Trace
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.publish import BUILD_JSON, is_intact
 from onnxbuild.engine.publish import replace as replace_folder
-from onnxbuild.errors import OnnxbuildError
 from onnxbuild.planner import Plan, Variant
 from onnxbuild.recipe.schema import Recipe
 from onnxbuild.report.build_json import make_build_json
@@ -100,6 +99,7 @@ class Delivery:
         result = replace(
             result,
             fidelity=fidelity,
+            metric_name=(variant.gates.metric or "").rpartition(":")[2],
             reference_metric=measured["reference_metric"],
             findings=tuple(findings),
             operators=measured["fidelity"]["model"]["nodes"],
@@ -108,7 +108,6 @@ class Delivery:
         if missed:
             self._problems.extend(self._gate_problem(variant, item, path) for item in missed)
             return result
-        self._warn(variant, findings)
         return self._publish(variant, model, result, measured, folder)
 
     def _measured(self, variant: Variant) -> dict[str, Any] | None:
@@ -208,27 +207,17 @@ class Delivery:
                     found[id(step)] = trace
         return found
 
-    def _warn(self, variant: Variant, findings: tuple[Finding, ...]) -> None:
-        for item in findings:
-            if item.level == "warning" and not item.passed:
-                self._listen(Said(f"{variant.recipe}/{variant.name}: {_describe(item)}"))
-
     def _gate_problem(self, variant: Variant, finding: Finding, path: str) -> Problem:
         hint = finding.hint
         if os.path.exists(path):
             older = os.path.relpath(path)
             hint = f"{hint}; {older} is from an earlier build and was left as it is".lstrip("; ")
         return Problem(
-            what=f"{variant.recipe}/{variant.name} was not published: {_describe(finding)}",
+            what=f"{variant.recipe}/{variant.name} was not published: {finding.describe()}",
             where=f"verify.{variant.name}",
             hint=hint,
             exit_code=3,
         )
-
-
-def _describe(finding: Finding) -> str:
-    where = f" ({finding.where})" if finding.where else ""
-    return f"{finding.what}{where}: measured {finding.measured}, asked {finding.asked}"
 
 
 def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:
@@ -237,9 +226,3 @@ def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:
     contents[BUILD_JSON] = digest_bytes(text.encode())
     return contents
 
-
-def read_error(error: OnnxbuildError) -> Problem:
-    """Say an error as a value."""
-    return Problem(
-        what=error.what, where=error.where, hint=error.hint, exit_code=error.exit_code
-    )

@@ -51,6 +51,9 @@ class VariantResult:
     """Nodes of the graph."""
 
     fidelity: Fidelity = field(default_factory=Fidelity)
+    metric_name: str = ""
+    """Name of the recipe's metric function."""
+
     reference_metric: Mapping[str, float] | None = None
     """PyTorch's own value of the metric."""
 
@@ -107,8 +110,22 @@ class BuildResult:
     recipes: Mapping[str, RecipeResult]
     steps: tuple[StepResult, ...]
     errors: tuple[Problem, ...] = ()
-    warnings: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    """What came up while building: damage that was found and mended, results that were not kept."""
+
     seconds: float = 0.0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What came up, and what was measured that nobody asked for but should know."""
+        measured = (
+            f"{recipe.name}/{item.variant}: {finding.describe()}"
+            for recipe in self.recipes.values()
+            for item in recipe.variants.values()
+            for finding in item.findings
+            if finding.level == "warning" and not finding.passed
+        )
+        return (*self.said, *measured)
 
     @property
     def variants(self) -> Mapping[str, VariantResult]:
@@ -126,7 +143,7 @@ class BuildResult:
     def as_cached(self) -> BuildResult:
         """Give what the same build gives when nothing has changed: every step cached."""
         steps = tuple(replace(step, status="cached", reason="") for step in self.steps)
-        return replace(self, steps=steps, warnings=(), seconds=0.0)
+        return replace(self, steps=steps, said=(), seconds=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``run --json`` prints."""
