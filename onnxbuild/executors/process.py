@@ -37,16 +37,18 @@ class ProcessExecutor:
         jobs: int,
         *,
         preload: Sequence[str] = ("onnxbuild",),
+        expected: Sequence[str] = ("torch",),
         path: Sequence[str] = (),
     ) -> None:
         """Take what gets the outcomes and the number of jobs that may run at once.
 
         The server imports run modules of the packages `preload` itself; others are imported, and so
-        observed, by each job. Folders in `path` go on its `sys.path`.
+        observed, by each job. It imports the libraries `expected` before the first job that runs code of the
+        user (that has a folder). Folders in `path` go on its `sys.path`.
         """
         self._deliver = deliver
         self._jobs = jobs
-        self._preload = tuple(preload)
+        self._options = (",".join(preload), ",".join(expected))
         self._path = tuple(path)
         self._lock = Lock()
         self._server: _Server | None = None
@@ -86,7 +88,7 @@ class ProcessExecutor:
 
     def _live(self) -> _Server:
         if self._server is None or self._server.gone:
-            self._server = _Server(self._deliver, self._jobs, self._preload, self._path)
+            self._server = _Server(self._deliver, self._jobs, self._options, self._path)
         return self._server
 
 
@@ -94,7 +96,7 @@ class _Server:
     """One server process, the connection to it, and the jobs that it has."""
 
     def __init__(
-        self, deliver: Deliver, jobs: int, preload: Sequence[str], path: Sequence[str]
+        self, deliver: Deliver, jobs: int, options: Sequence[str], path: Sequence[str]
     ) -> None:
         self.gone = False
         self.farewell = Outcome(status="lost")
@@ -110,7 +112,7 @@ class _Server:
         command = [sys.executable, "-P", "-m", "onnxbuild.executors.server"]
         try:
             self.process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(jobs), *preload],
+                [*command, str(theirs.fileno()), str(jobs), *options],
                 pass_fds=[theirs.fileno()],
                 env={
                     **make_environment(self._folder),

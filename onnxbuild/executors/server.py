@@ -1,7 +1,7 @@
 """The fork server: imports run modules once, forks a worker for each job, sees to it that all of them end.
 
-``python -P -m onnxbuild.executors.server DESCRIPTOR JOBS PRELOAD…`` speaks lines of JSON over the socket
-with that descriptor. It hears ``{"submit": job}``, ``{"cancel": id}``, ``{"prepare": [module…]}`` and
+``python -P -m onnxbuild.executors.server DESCRIPTOR JOBS PRELOAD EXPECTED`` (the last two are names with
+commas between them) speaks lines of JSON over the socket with that descriptor. It hears ``{"submit": job}``, ``{"cancel": id}``, ``{"prepare": [module…]}`` and
 ``{"close": true}``; it says ``{"started": id, "pid": …, "folder": …}`` and ``{"ended": id, "outcome": …}``.
 
 One thread, so that forks are safe. What takes long is importing a run module and its `warm`; while that
@@ -67,10 +67,13 @@ class Running:
 class Server:
     """The state of one server: what waits, what runs, which modules are imported."""
 
-    def __init__(self, control: socket.socket, jobs: int, preload: Sequence[str]) -> None:
+    def __init__(
+        self, control: socket.socket, jobs: int, preload: Sequence[str], expected: Sequence[str]
+    ) -> None:
         self._control = control
         self._jobs = jobs
         self._preload = tuple(preload)
+        self._expected = tuple(expected)
         self._heard = b""
         self._queue: deque[Json] = deque()
         self._running: dict[int, Running] = {}
@@ -106,7 +109,7 @@ class Server:
             module = self._next_module()
             if module is None:
                 self._wait(self._until_deadline())
-            elif module in {_module(job) for job in self._queue} or not self._wait(GRACE):
+            elif self._queue or not self._wait(GRACE):
                 self._prepare(module)
 
     def attend(self) -> None:
@@ -189,16 +192,24 @@ class Server:
         """Tell whether a module is imported here: ours only, since a project's code must be observed."""
         return any(module == name or module.startswith(f"{name}.") for name in self._preload)
 
+    def _missing(self, job: Json) -> str | None:
+        """Name a module that is to be imported here before the job starts, if there is one."""
+        module = _module(job)
+        # The code of users imports torch, which takes a hundred times as long as to fork with it.
+        needed = [*(self._expected if job["folder"] is not None else ())]
+        if self._is_ours(module):
+            needed.append(module)
+        return next((name for name in needed if name not in self._imported), None)
+
     def _start_next(self) -> bool:
         """Start the first job that can start at once; False if there is none, or no room."""
         if len(self._running) >= self._jobs:
             return False
         for job in self._queue:
-            module = _module(job)
-            if self._is_ours(module) and module not in self._imported:
+            if self._missing(job) is not None:
                 continue
             self._queue.remove(job)
-            broken = self._imported.get(module)
+            broken = self._imported.get(_module(job))
             if broken is not None:
                 self._say_ended(job, broken)
             else:
@@ -237,8 +248,8 @@ class Server:
 
     def _next_module(self) -> str | None:
         for job in self._queue:
-            module = _module(job)
-            if self._is_ours(module) and module not in self._imported:
+            module = self._missing(job)
+            if module is not None:
                 return module
         while self._wanted:
             if self._wanted[0] not in self._imported:
@@ -375,7 +386,8 @@ def main() -> NoReturn:
     for folder in own_path():
         # It was there to find us; what else lies in it is no business of a step.
         sys.path.remove(folder)
-    Server(control, int(sys.argv[2]), sys.argv[3:]).serve()
+    preload, expected = (names.split(",") if names else [] for names in sys.argv[3:])
+    Server(control, int(sys.argv[2]), preload, expected).serve()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def bench(tmp_path):
 
 @pytest.fixture
 def executor(bench):
-    executor = ProcessExecutor(bench.deliver, 2, preload=("run_functions",), path=(HERE,))
+    executor = ProcessExecutor(
+        bench.deliver, 2, preload=("run_functions",), expected=(), path=(HERE,)
+    )
     yield executor
     executor.close()
 
@@ -36,7 +38,9 @@ class TestProcessExecutor(ExecutorContract):
 
     @pytest.fixture
     def executor(self, bench):
-        executor = ProcessExecutor(bench.deliver, 2, preload=("run_functions",), path=(HERE,))
+        executor = ProcessExecutor(
+            bench.deliver, 2, preload=("run_functions",), expected=(), path=(HERE,)
+        )
         yield executor
         executor.close()
 
@@ -46,7 +50,7 @@ def make_blocked(bench):
     with open(bench.path("blocked_until.py"), "w") as file:
         file.write(f"PATH = {bench.path('go')!r}\nBEGUN = {bench.path('begun')!r}\n")
     preload = ("run_functions", "run_functions_blocked")
-    return ProcessExecutor(bench.deliver, 2, preload=preload, path=(HERE, bench.root))
+    return ProcessExecutor(bench.deliver, 2, preload=preload, expected=(), path=(HERE, bench.root))
 
 
 def unblock(bench):
@@ -73,7 +77,9 @@ def test_each_job_of_many_ends_once(executor, bench):
 
 def test_no_more_jobs_run_at_once_than_asked_for(bench):
     """With one worker, a second job begins after the first has ended, in the order of submission."""
-    executor = ProcessExecutor(bench.deliver, 1, preload=("run_functions",), path=(HERE,))
+    executor = ProcessExecutor(
+        bench.deliver, 1, preload=("run_functions",), expected=(), path=(HERE,)
+    )
     gate = bench.path("gate")
     os.mkfifo(gate)
     executor.submit(bench.job("gate", "one", options={"path": bench.path("pids"), "gate": gate}))
@@ -90,7 +96,9 @@ def test_no_more_jobs_run_at_once_than_asked_for(bench):
 
 def test_a_job_that_waits_can_be_cancelled(bench):
     """Cancelling a queued job does not touch the one that runs."""
-    executor = ProcessExecutor(bench.deliver, 1, preload=("run_functions",), path=(HERE,))
+    executor = ProcessExecutor(
+        bench.deliver, 1, preload=("run_functions",), expected=(), path=(HERE,)
+    )
     gate = bench.path("gate")
     os.mkfifo(gate)
     executor.submit(bench.job("gate", "one", options={"path": bench.path("pids"), "gate": gate}))
@@ -127,7 +135,7 @@ def test_a_ready_job_does_not_wait_behind_an_import(bench):
 def test_a_module_is_imported_and_warmed_once_before_its_workers(bench):
     """`warm` runs in the server, once, and every worker finds what it left."""
     preload = ("run_functions", "run_functions_warm")
-    executor = ProcessExecutor(bench.deliver, 2, preload=preload, path=(HERE,))
+    executor = ProcessExecutor(bench.deliver, 2, preload=preload, expected=(), path=(HERE,))
 
     executor.start(["run_functions_warm"])
     for name in ("one", "two"):
@@ -174,10 +182,25 @@ def test_a_long_import_does_not_hold_up_what_runs(bench, happens):
     executor.close()
 
 
+def test_what_user_code_is_expected_to_import_is_there_before_it_runs(bench):
+    """A job with a folder finds the expected libraries imported; one without does not wait for them."""
+    executor = ProcessExecutor(
+        bench.deliver, 2, preload=("run_functions",), expected=("fractions",), path=(HERE,)
+    )
+
+    executor.submit(bench.job("modules", "ours", options=["fractions"], folder=None))
+    before = bench.value("ours")
+    executor.submit(bench.job("modules", "theirs", options=["fractions"]))
+
+    assert before == []
+    assert bench.value("theirs") == ["fractions"]
+    executor.close()
+
+
 def test_a_module_that_cannot_be_imported_fails_its_jobs(bench):
     """The reason is told, with what to install; other jobs run on."""
     preload = ("run_functions", "run_functions_broken")
-    executor = ProcessExecutor(bench.deliver, 2, preload=preload, path=(HERE,))
+    executor = ProcessExecutor(bench.deliver, 2, preload=preload, expected=(), path=(HERE,))
 
     executor.submit(bench.job("answer", "broken", run="run_functions_broken:answer"))
     outcome = bench.outcome("broken")
@@ -280,7 +303,7 @@ def test_a_killed_build_leaves_no_process(bench):
 def test_a_server_that_cannot_start_says_why(bench, monkeypatch):
     """The reason reaches the outcome, instead of a wait without end."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    executor = ProcessExecutor(bench.deliver, 1)
+    executor = ProcessExecutor(bench.deliver, 1, expected=())
 
     executor.submit(bench.job("answer"))
 
