@@ -16,9 +16,12 @@ def find_label(word: str, labels: Iterable[str]) -> str:
     known = list(dict.fromkeys(labels))
     if word in known:
         return word
+    # `int8` names `int8: quantize`, the only step of that stage, though `verify int8` has it too.
+    stages = [label for label in known if label.partition(":")[0] == word]
     parts = [label for label in known if word.casefold() in label.casefold()]
-    if len(parts) == 1:
-        return parts[0]
+    for found in (stages, parts):
+        if len(found) == 1:
+            return found[0]
     if parts:
         listed = ", ".join(repr(label) for label in parts)
         raise UsageError(f"{word!r} is part of several steps' names", hint=f"say which: {listed}")

@@ -123,12 +123,15 @@ def test_explanation_of_one_step() -> None:
     [
         pytest.param("int8: quantize", "int8: quantize", id="whole"),
         pytest.param("int8", "int8", id="whole before part"),
+        pytest.param("fp16", "fp16: float16", id="stage before part"),
         pytest.param("OBSERVE", "int8: observe", id="part in any case"),
     ],
 )
 def test_steps_are_found_by_name_or_part(word: str, label: str) -> None:
-    """The whole name, or a part that only one step has, names it."""
-    assert find_label(word, ["export", "int8", "int8: observe", "int8: quantize"]) == label
+    """The whole name, its stage's, or a part that only one step has, names it."""
+    labels = ["export", "int8", "int8: observe", "int8: quantize", "fp16: float16", "verify fp16"]
+
+    assert find_label(word, labels) == label
 
 
 def test_a_part_of_several_names_is_refused() -> None:
