@@ -156,7 +156,7 @@ class _Weaver:
 
     def variant(self, variant: Variant) -> Variant:
         """Give the variant with all its outputs woven in."""
-        woven = {
+        woven: dict[str, Any] = {
             field.name: self._output(value, variant.recipe)
             for field in dataclasses.fields(variant)
             if isinstance(value := getattr(variant, field.name), Output)

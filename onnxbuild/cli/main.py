@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(
         prog=f"onnxbuild {name}",
-        description=command.__doc__.partition("\n")[0],
+        description=(command.__doc__ or "").partition("\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

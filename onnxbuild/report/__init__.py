@@ -1,0 +1,1 @@
+"""What a build gives back, judged and written down."""

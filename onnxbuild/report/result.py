@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+Content: TypeAlias = bytes
+"""The type itself: `VariantResult.bytes` is a number."""
+
 Status: TypeAlias = Literal["ok", "failed", "gate"]
 
 
@@ -60,7 +63,7 @@ class VariantResult:
     findings: tuple[Any, ...] = ()
     """What was measured against what was asked, each an `onnxbuild.report.judge.Finding`."""
 
-    def read_bytes(self) -> bytes:
+    def read_bytes(self) -> Content:
         """Read the published model. Raises `OSError` when it is not there."""
         with open(self.path, "rb") as file:
             return file.read()
