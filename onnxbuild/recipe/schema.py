@@ -138,7 +138,7 @@ class Export:
     that starts from an ONNX file keeps its own then."""
 
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
-    """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 24), or ``auto``: dynamo first where it honours
+    """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 23), or ``auto``: dynamo first where it honours
     the opset, else TorchScript; and the other (below 18 converted from dynamo's 18) where the first fails, fixes a
     dynamic dimension or gives other numbers."""
 
