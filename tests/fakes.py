@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_bytes
@@ -31,7 +31,11 @@ class FakeExecutor:
         self.deliver = deliver
         self.functions = functions
         self.ran: list[str] = []
+        self.prepared: list[str] = []
         self.closed = False
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        self.prepared = list(modules)
 
     def submit(self, job: Job) -> None:
         self.ran.append(job.label)

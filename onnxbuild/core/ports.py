@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -146,6 +146,10 @@ class ActionCache(Protocol):
 
 class Executor(Protocol):
     """Runs jobs. Outcomes are delivered from any thread through the callable it was made with."""
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Take the hint that jobs with these run modules may come, in this order. Returns at once."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Start a job, or queue it. Never blocks on a job's end."""

@@ -85,6 +85,7 @@ class Build:
         self._attempts: dict[int, int] = {}
         self._folder = folder
         self._started = False
+        self._prepared = False
 
     def run(self) -> None:
         """Bring every step up to date, or find out why not. `records` then says how each ended."""
@@ -151,11 +152,21 @@ class Build:
                 else:
                     events = self._start(instruction.node, instruction.inputs)
             else:
+                self._prepare()
                 events = self._receive()
             for event in events:
                 pending.extend(reversed(self.scheduler.handle(event)))
         for number in range(len(self.scheduler.nodes)):
             self._record(number)
+
+    def _prepare(self) -> None:
+        """Name, once, what is still to run: an executor may load it while it waits as well."""
+        if self._prepared or not self._jobs:
+            return
+        self._prepared = True
+        open_steps = (node.step for node in self.scheduler.nodes if node.state != "done")
+        modules = dict.fromkeys(step.run.partition(":")[0] for step in open_steps)
+        self._executor.prepare(list(modules))
 
     def _look_up(self, number: int, inputs: Mapping[str, Artifact]) -> list[Any]:
         record = self._record(number)

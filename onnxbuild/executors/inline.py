@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from threading import Lock, Thread
@@ -38,7 +38,7 @@ class InlineExecutor:
         self._running: dict[str, int] = {}
         self._cancelled: set[str] = set()
 
-    def start(self, modules: tuple[str, ...] = ()) -> None:
+    def prepare(self, modules: Sequence[str] = ()) -> None:
         """Do nothing: run modules are imported by the first job that needs them, if one does."""
 
     def submit(self, job: Job) -> None:

@@ -28,7 +28,7 @@ PATIENCE = 10.0
 class ProcessExecutor:
     """Runs up to `jobs` jobs at once, each in a process of its own; more wait in line.
 
-    The server is started by the first job, or earlier by `start`. Outcomes are delivered from a thread.
+    The server is started by the first job, or earlier by `prepare`. Outcomes are delivered from a thread.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class ProcessExecutor:
         self._lock = Lock()
         self._server: _Server | None = None
 
-    def start(self, modules: Sequence[str] = ()) -> None:
-        """Start the server and have it import the run `modules`, in this order, while it has nothing to do.
+    def prepare(self, modules: Sequence[str] = ()) -> None:
+        """Have the server import the run `modules`, in this order, while it has nothing else to do.
 
-        Called before planning, this hides the time that the imports take.
+        Called early, even with nothing to name, this hides the time that the server takes to start.
         """
         with self._lock:
             server = self._live()

@@ -116,6 +116,13 @@ class ExecutorContract:
 
         assert bench.value() == options
 
+    def test_a_hint_changes_no_outcome(self, executor, bench):
+        """Preparing what may come is a matter of time only, also when it is not there."""
+        executor.prepare(["run_functions", "there_is_no_such_module"])
+        executor.submit(bench.job("answer", options=1))
+
+        assert bench.value() == 1
+
     def test_an_outcome_has_time_and_memory(self, executor, bench):
         """Wall time and peak memory are measured."""
         executor.submit(bench.job("answer"))

@@ -137,7 +137,7 @@ def test_a_module_is_imported_and_warmed_once_before_its_workers(bench):
     preload = ("run_functions", "run_functions_warm")
     executor = ProcessExecutor(bench.deliver, 2, preload=preload, expected=(), path=(HERE,))
 
-    executor.start(["run_functions_warm"])
+    executor.prepare(["run_functions_warm"])
     for name in ("one", "two"):
         executor.submit(bench.job("count", name, run="run_functions_warm:count"))
     seen = [bench.value(name) for name in ("one", "two")]
