@@ -76,8 +76,8 @@ def render_table(releases: dict[int, tuple[str, int]]) -> str:
     table = console.table(["opset", "ONNX", "IR", "onnxruntime", "exporters"], rows, right=(0, 2))
     return (
         f"{table}\n\n"
-        f"onnxruntime: the first release that runs it. Sources: {SOURCE}\n"
-        f"exporters: who writes it, measured with {MEASURED_WITH}."
+        f"onnxruntime: the first release that runs it. Sources:{SOURCE}\n"
+        f"exporters: who writes it where `export.opset` asks, measured with {MEASURED_WITH}."
     )
 
 
