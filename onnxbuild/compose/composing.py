@@ -136,9 +136,10 @@ def lay_parts(parts: Sequence[Part]) -> tuple[dict[str, Any], Sources]:
     """Lay the configs over one another, short forms written out."""
     data: dict[str, Any] = {}
     sources = Sources()
-    # What the recipe says comes first when mistakes are sorted, whatever it is laid over.
     for part in parts:
         data = lay(data, write_out(nest(part.prefix, part.data)))
+        if not part.name:
+            sources.recipe = len(sources.layers)
         sources.layers.append(
             FileLayer(document=part.document, prefix=part.prefix, origin=_origin(part.name))
         )

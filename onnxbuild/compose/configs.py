@@ -131,6 +131,8 @@ def read_config(content: bytes, name: str) -> Document:
 def shown(path: str) -> str:
     """Name a file as the user would: relative where it is below the working directory."""
     here = os.getcwd()
+    if path == here:
+        return "."
     return os.path.relpath(path, here) if path.startswith(here + os.sep) else path
 
 
@@ -203,10 +205,8 @@ def _missing(error: MissingConfigException, configs: Configs, texts: Mapping[str
     what = (
         f"there is no environment {name!r}"
         if group == ENV
-        else f"there is no config {group or name!r}"
+        else f"there is no config {error.missing_cfg_file}"
     )
-    if group and group != ENV:
-        what = f"there is no {group} {name!r}"
     recipe = configs.documents[PRIMARY]
     if group in texts:
         text = texts[group]
@@ -223,7 +223,7 @@ def _missing(error: MissingConfigException, configs: Configs, texts: Mapping[str
         place = recipe.place(span) if span else Place(source=recipe.name)
     hint = (
         did_you_mean(name, options)
-        or f"it is looked for in {', '.join(map(shown, configs.folders[:2]))}"
+        or f"it would be a file {shown(os.path.join(configs.folders[1], f'{error.missing_cfg_file}.yaml'))}"
     )
     return Mistake(what, place=place, hint=hint)
 

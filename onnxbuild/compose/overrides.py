@@ -217,7 +217,21 @@ def _delete(
     asked = override.value()
     if asked not in (None, "") and asked != at:
         return data, [mistake_in(text, f"`{dotted(path)}` is {at!r}, not {asked!r}")]
-    return _without(data, path), []
+    data = _without(data, path)
+    if len(path) == 2 and path[0] == "stages":  # noqa: PLR2004 - a whole stage
+        data = _without_variant(data, path[1])
+    return data, []
+
+
+def _without_variant(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """Let a stage that is removed be neither published nor verified: one override is enough."""
+    published, gates = data.get("publish"), data.get("verify")
+    out = dict(data)
+    if isinstance(published, list):
+        out["publish"] = [item for item in published if item != name]
+    if isinstance(gates, Mapping):
+        out["verify"] = {variant: gate for variant, gate in gates.items() if variant != name}
+    return out
 
 
 def _without(data: dict[str, Any], path: KeyPath) -> dict[str, Any]:

@@ -50,29 +50,38 @@ def resolve(
     texts = [(path, text) for path, text in walk(data) if isinstance(text, str) and "${" in text]
     for path, text in texts:
         mistakes += _refused(path, text, sources)
-    if mistakes or not texts:
+    if not texts:
         return data, mistakes
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    wrong = {mistake.path for mistake in mistakes}
     for path, text in texts:
         try:
             OmegaConf.create({"value": text})
         except OmegaConfBaseException as error:
             mistakes.append(_mistake(path, text, error, sources))
-    if mistakes:
-        return data, mistakes
-    whole = OmegaConf.create(data)
+            wrong.add(path)
+    whole = OmegaConf.create(_blank(data, wrong))
     with _watched_variables(looking):
         for path, text in texts:
             try:
                 _at(whole, path)
             except OmegaConfBaseException as error:
                 mistakes.append(_mistake(path, text, error, sources))
-        if mistakes:
-            return data, mistakes
-        resolved = OmegaConf.to_container(whole, resolve=True)
-    return _with_text_keys(resolved), []
+        resolved = data if mistakes else OmegaConf.to_container(whole, resolve=True)
+    return _with_text_keys(resolved), mistakes
+
+
+def _blank(value: Any, wrong: set[KeyPath], path: KeyPath = ()) -> Any:
+    """Give the data without the texts that nothing can be made of."""
+    if path in wrong:
+        return ""
+    if isinstance(value, Mapping):
+        return {key: _blank(item, wrong, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_blank(item, wrong, (*path, str(index))) for index, item in enumerate(value)]
+    return value
 
 
 def _missing(data: Mapping[str, Any], sources: Sources) -> Iterator[Mistake]:

@@ -57,7 +57,8 @@ def _write_stage(value: Any) -> Any:
 def _write_data(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    return {"entry": value} if ":" in value else {"path": value}
+    is_entry = ":" in value or value.endswith(".py")
+    return {"entry": value} if is_entry else {"path": value}
 
 
 def complete(data: Mapping[str, Any], *, stem: str, registry: Registry) -> dict[str, Any]:
@@ -113,7 +114,8 @@ def last_of(stages: Any) -> list[str]:
     """Give the stages that no other starts from, in order; the exported model where there are none."""
     if not isinstance(stages, Mapping) or not stages:
         return [EXPORT]
-    parents = {stage.get("from") for stage in stages.values() if isinstance(stage, Mapping)}
+    said = [stage.get("from") for stage in stages.values() if isinstance(stage, Mapping)]
+    parents = {parent for parent in said if isinstance(parent, str)}
     return [str(name) for name in stages if name not in parents]
 
 

@@ -17,7 +17,7 @@ from onnxbuild.recipe.sources import Sources
 
 MODELS = ("entry", "onnx", "program", "huggingface")
 DYNAMO = range(18, 26)
-TORCHSCRIPT = range(9, 25)
+TORCHSCRIPT = range(9, 24)
 DEFAULT_OPSET = 18
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -191,14 +191,18 @@ class _Words:
 
     def verify_mistakes(self) -> Iterator[Mistake]:
         published = self.data.get("publish")
-        names = published if isinstance(published, list) else []
+        listed = published if isinstance(published, list) else []
+        names = [variant for variant in listed if isinstance(variant, str)]
+        chosen = self.sources.place(("publish",))
+        # Who publishes less for once, on the command line, need not take gates away too.
+        spared = self.section("stages") if chosen and not chosen.source else ()
         for name in self.section("verify"):
             path = ("verify", name)
-            if name != "default" and names and name not in names:
+            if name != "default" and names and name not in [*names, *spared]:
                 stages = self.section("stages")
                 hint = did_you_mean(name, [*names, "default"])
                 if name in stages or name == EXPORT:
-                    hint = f"add it to `publish:`, which has {', '.join(map(str, names))}"
+                    hint = f"add it to `publish:`, which has {', '.join(names)}"
                 yield self.mistake(
                     path, f"{name!r} is not published, so nothing verifies it", hint, "key"
                 )

@@ -96,6 +96,12 @@ class _Files:
             )
         elif kind == "folder" and path[0] == "model" and path not in FOLDERS:
             yield self.mistake(path, f"{text} is a folder, not a file")
+        elif path[0] == "data" and kind == "file" and not text.endswith(".npz"):
+            yield self.mistake(
+                path,
+                f"data cannot be read from {text}",
+                "it takes an .npz file, a folder of .npz or .npy files, or a callable: file.py:name",
+            )
         elif path == ("model", "weights", "path") and not text.endswith(WEIGHTS):
             yield self.mistake(
                 path, f"weights cannot be read from {text}", f"it takes {', '.join(WEIGHTS)}"

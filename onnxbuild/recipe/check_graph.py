@@ -37,8 +37,10 @@ def graph_mistakes(data: Mapping[str, Any], sources: Sources) -> Iterator[Mistak
         parent = stage.get("from") if isinstance(stage, Mapping) else None
         if not isinstance(parent, str):
             continue
+        if parent == EXPORT:
+            continue
         parents[name] = parent
-        if parent != EXPORT and parent not in stages:
+        if parent not in stages:
             hint = did_you_mean(parent, [*stages, EXPORT])
             yield mistake((*path, "from"), f"there is no stage {parent!r} to start from", hint)
     for cycle in _cycles(parents):

@@ -83,6 +83,8 @@ class _Shapes:
             path = ("inputs", name, "shape", axis)
             bounds = _mapping(self.dims.get(dim))
             least, most = bounds.get("min"), bounds.get("max")
+            if _is_empty(least, most):
+                least = most = None
             if isinstance(least, int) and size < least:
                 yield self.mistake(
                     path, f"{size} is below the least size of {dim!r}, {least}", f"see `dims.{dim}`"
@@ -144,6 +146,13 @@ class _Shapes:
             if low or (isinstance(most, int) and size > most):
                 side, bound = ("below `min`", least) if low else ("above `max`", most)
                 yield self.mistake((*path, *keys), f"{size} is {side}, {bound}")
+
+
+def _is_empty(least: Any, most: Any) -> bool:
+    """Tell whether no size lies within bounds, which is said where they stand."""
+    if not isinstance(most, int):
+        return False
+    return most < 1 or (isinstance(least, int) and least > most)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -169,7 +169,7 @@ def _rule_mistakes(
             f"there is no rule named {rule.get('rule')!r}",
             place=sources.place(path, "key") if by_key else sources.place((*path, "rule")),
             hint=did_you_mean(str(rule.get("rule")), _public(registry, "rules"))
-            + ("; or say `rule:`, or `module:` and `with:`, under it" if by_key else ""),
+            + (" Else say `rule:` under it, or `module:` and `with:`" if by_key else ""),
             path=(*path, "rule"),
         )
         return
@@ -264,8 +264,8 @@ class _Translation:
                 hint = f"did you mean {mapped!r}?" if mapped in options else ""
                 hint = hint or did_you_mean(text, options)
                 what = f"{name} cannot be {describe(value)}"
-                if "did you mean" in hint or not hint:
-                    shown = ", ".join(options[:16]) + (", …" if len(options) > 16 else "")  # noqa: PLR2004
+                if ("did you mean" in hint or not hint) and len(options) <= 16:  # noqa: PLR2004
+                    shown = ", ".join(options)
                     hint = f"{hint} It takes {shown}" if hint else f"it takes {shown}"
             case "minimum":
                 what = f"{name} must be at least {wanted}, not {describe(value)}"

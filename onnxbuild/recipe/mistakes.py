@@ -70,13 +70,15 @@ class Mistake(OnnxbuildError):  # noqa: N818 - it is what a recipe holds, and is
     def __init__(
         self, what: str, *, place: Place | None = None, hint: str = "", path: KeyPath = ()
     ) -> None:
-        super().__init__(what, where=place.where if place else "", hint=hint)
+        where = (place.where or place.origin) if place else ""
+        super().__init__(what, where=where, hint=hint)
         self.place = place
         self.path = path
 
     def __str__(self) -> str:
         place = self.place
-        head = [f"{self.where}: {self.what}" if self.where else self.what]
+        where = place.where if place else ""
+        head = [f"{where}: {self.what}" if where else self.what]
         body = place.excerpt() if place else []
         origin = [f"  from {place.origin}"] if place and place.origin else []
         hint = [f"  hint: {self.hint}"] if self.hint else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from onnxbuild.recipe.mistakes import KeyPath, Place
-from onnxbuild.recipe.reader import Document, Span
+from onnxbuild.recipe.reader import Document
 
 Part: TypeAlias = Literal["key", "value"]
 
@@ -36,13 +36,14 @@ class FileLayer:
         if path[: len(self.prefix)] != self.prefix:
             return None
         inner = path[len(self.prefix) :]
+        if not path:
+            # What is missing is nowhere: to show the first line under a caret would mislead.
+            name = self.document.name
+            return Place(source=name, line=1, column=1, origin=self.origin, order=order)
         table = self.document.keys if part == "key" else self.document.values
         span = table.get(inner)
         if span is None:
             return None
-        if not inner:
-            # A missing key is nowhere: to show the first line instead would mislead.
-            return Place(source=self.document.name, origin=self.origin, order=order)
         return self.document.place(span, origin=self.origin, order=order)
 
 
@@ -82,24 +83,21 @@ class Sources:
     """All layers of a composed recipe, in the order in which they are laid over one another."""
 
     layers: list[Layer] = field(default_factory=list)
+    recipe: int = 0
+    """Which of them is the recipe file itself."""
 
     def place(self, path: KeyPath, part: Part = "value") -> Place | None:
         """Say where the value at `path` was written, or the nearest thing around it."""
         for candidate in _candidates(path):
             for order in range(len(self.layers) - 1, -1, -1):
                 found = self.layers[order].find(candidate, part, order)
-                if found is not None:
+                if found is not None and (candidate or order == self.recipe):
                     return found
         return None
 
     def given(self, path: KeyPath) -> bool:
         """Tell whether any source gives a value at exactly `path`."""
         return any(layer.find(path, "key", 0) for layer in self.layers)
-
-
-def whole(document: Document) -> Span:
-    """Give a span for a file as a whole."""
-    return document.values.get((), Span(0, 0, 1))
 
 
 def _candidates(path: KeyPath) -> Iterator[KeyPath]:
