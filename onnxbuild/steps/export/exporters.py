@@ -193,8 +193,10 @@ def _torchscript(
 ) -> ir.Model:
     export = options.export
     path = os.path.join(folder, "torchscript.onnx")
+    is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
     torch.onnx.export(
-        adapter.module,
+        # A compiled module cannot be called inside a trace; its own graph is what is exported.
+        adapter.model if is_compiled else adapter.module,
         values,
         path,
         dynamo=False,

@@ -147,7 +147,7 @@ def _keep(
 ) -> Artifact:
     """Account for every weight, and take them out where the recipe wants the graph alone."""
     model: ir.Model = read(work.store.path(artifact))
-    state = state_of(adapter.module)
+    state = state_of(adapter.model)
     covered = cover(state, model, lambda: adapter.call(values))
     work.notes["weights"] = covered
     for kind in KINDS:

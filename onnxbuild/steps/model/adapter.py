@@ -119,7 +119,7 @@ def bind(model: nn.Module, inputs: Sequence[str]) -> tuple[tuple[int, ...], dict
 
     Raises `ModelError` when ``forward`` takes fewer inputs, or needs more.
     """
-    parameters = inspect.signature(model.forward).parameters
+    parameters = _parameters(model)
     rest = [p for p in parameters.values() if p.kind is Parameter.VAR_POSITIONAL]
     open_keywords = [p for p in parameters.values() if p.kind is Parameter.VAR_KEYWORD]
     named = {
@@ -147,6 +147,18 @@ def bind(model: nn.Module, inputs: Sequence[str]) -> tuple[tuple[int, ...], dict
             hint=f"forward() takes: {', '.join(named)}",
         )
     return _arrange(named, taken, extra)
+
+
+def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
+    if not isinstance(model, torch.jit.ScriptModule):
+        return inspect.signature(model.forward).parameters
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    return {
+        argument.name: Parameter(
+            argument.name, kind, default=None if argument.has_default_value() else Parameter.empty
+        )
+        for argument in model.forward.schema.arguments[1:]
+    }
 
 
 def _arrange(

@@ -45,15 +45,13 @@ def load_model(model: Model) -> nn.Module:
 
 def set_eval(module: nn.Module) -> nn.Module:
     """Put a module in eval mode. Programs of ``torch.export`` in it stay as they are."""
-    try:
-        with user_code("putting the model in eval mode failed"):
+    with user_code("putting the model in eval mode failed"):
+        try:
             return module.eval()
-    except ModelError as error:
-        # Programs of torch.export have no modes, wherever in the model they are.
-        if not isinstance(error.__cause__, NotImplementedError):
-            raise
-    for child in module.modules():
-        child.training = False
+        except NotImplementedError:
+            # Programs of torch.export have no modes, wherever in the model they are.
+            for child in module.modules():
+                child.training = False
     return module
 
 

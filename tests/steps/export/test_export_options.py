@@ -553,3 +553,33 @@ def test_a_real_sentence_encoder_exports(bench):
         assert result.notes["exporter"]["name"] == exporter
         assert result.shapes()["last_hidden_state"] == ["batch", "sequence", 384]
         assert result.worst() < 1e-4
+
+
+def test_compiled_and_exported_programs_are_models(bench):
+    """A TorchScript module and a program of torch.export can be exported again."""
+    bench.write(
+        "net.py",
+        """
+        import torch, warnings
+        from torch import nn
+
+        def build():
+            torch.manual_seed(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return torch.jit.trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.zeros(2, 4))
+        """,
+    )
+    shapes = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(
+        torch.nn.Linear(4, 3), (torch.zeros(2, 4),), dynamic_shapes=shapes
+    )
+    torch.export.save(program, "m.pt2")
+
+    compiled = bench.export("net.py:build", X, exporter="torchscript", opset=17)
+    compiled_worst = compiled.worst()
+    exported = bench.export({"program": "m.pt2"}, X, opset=18)
+
+    assert compiled_worst < 1e-6
+    assert exported.worst() < 1e-6
+    assert exported.shapes() == {"x": ["batch", 4], "output": ["batch", 3]}
