@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxbuild import api
@@ -51,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
             rerun=options.rerun,
             listen=listen,
         )
-    _show(result, as_json=options.json)
+    _show(result, options.words, as_json=options.json)
     if result.status == "ok" and not options.rerun:
         again = result.as_cached()
         fast.remember(workplace, facts, *_write(again, as_json=options.json))
@@ -65,7 +66,7 @@ def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:
     return summarize(result), "\n".join(f"warning: {what}" for what in result.warnings)
 
 
-def _show(result: BuildResult, *, as_json: bool) -> None:
+def _show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:
     data, talk = _write(replace(result, said=()), as_json=as_json)
     console.data(data)
     if talk:
@@ -79,4 +80,4 @@ def _show(result: BuildResult, *, as_json: bool) -> None:
             console.talk("  " + problem.traceback.rstrip().replace("\n", "\n  "))
     for step in result.steps:
         if step.status == "failed":
-            console.talk(f"\nwhat it printed: onnxbuild log {step.label!r} {os.path.basename(step.recipe)}")
+            console.talk(f"\nwhat it printed: onnxbuild log {shlex.join([step.label, *words])}")

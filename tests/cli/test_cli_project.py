@@ -221,6 +221,7 @@ def test_log_of_a_step_that_failed(onnxbuild, project: Path) -> None:
     )
 
     failed = onnxbuild("run", "tiny.yaml")
+    assert "onnxbuild log reference tiny.yaml" in failed.stderr
     log = onnxbuild("log", "reference", "tiny.yaml")
 
     assert failed.returncode == 1
