@@ -82,9 +82,12 @@ def test_the_worst_shape_is_named():
         ("example", {}), ("most", {"scaled": 0.2}), ("batch=1", {"scaled": 0.1})
     )
 
+    fidelity["shapes"][1]["sizes"] = {"batch": 4, "height": 9}
+
     (line,) = missed(fidelity)
 
-    assert line == "scaled error of `y` at most is 0.2, asked: at most 0.001"
+    place = "`y` at most (batch=4, height=9)"
+    assert line == f"scaled error of {place} is 0.2, asked: at most 0.001"
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_the_first_node_that_gives_no_number_is_named(bench, weights):
 
     assert found["bad_node"] == {"node": "logarithm", "operator": "Log", "result": "log"}
     (line,) = gates(found)[:1]
-    assert line == "output of `y` at example is NaN or infinite, asked: finite numbers"
+    assert line == "output of `y` at example (batch=2) is NaN or infinite, asked: finite numbers"
 
 
 def test_an_overflow_in_half_is_seen_though_the_cpu_does_not_show_it(bench):
