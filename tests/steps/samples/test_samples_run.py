@@ -278,3 +278,29 @@ def test_the_step_depends_on_what_it_uses_and_no_more():
     assert list(step.options.dynamic_axes) == ["x"]
     assert step.folder is None
     assert step.variables == ()
+
+
+@pytest.mark.e2e
+def test_an_exported_program_says_itself_what_it_takes(bench):
+    """Names, types and its dynamic dims."""
+    import torch
+
+    class Model(torch.nn.Module):
+        def forward(self, x, ids):
+            return x.sum() + ids
+
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        Model(),
+        (torch.ones(3, 4), torch.ones(3, dtype=torch.int64)),
+        dynamic_shapes={"x": {0: batch}, "ids": {0: batch}},
+    )
+    torch.export.save(program, "model.pt2")
+
+    found, shapes = make(bench, {}, program="model.pt2")
+
+    assert {name: (array.shape, array.dtype.name) for name, array in found[-1].items()} == {
+        "x": ((5, 4), "float32"),
+        "ids": ((5,), "int64"),
+    }
+    assert [len(shape["sizes"]) for shape in shapes] == [1] * 5
