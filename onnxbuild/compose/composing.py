@@ -21,7 +21,7 @@ from onnxbuild.recipe.building import Registry, build_recipe, rule_class, spell_
 from onnxbuild.recipe.canonical import complete, default_name, write_out
 from onnxbuild.recipe.check import check
 from onnxbuild.recipe.looking import Looking
-from onnxbuild.recipe.mistakes import Mistake, did_you_mean, in_order
+from onnxbuild.recipe.mistakes import did_you_mean, in_order
 from onnxbuild.recipe.reader import Document, read
 from onnxbuild.recipe.schema import Recipe
 from onnxbuild.recipe.sources import FileLayer, Sources
@@ -166,8 +166,3 @@ def note_versions(looking: Looking, completed: Mapping[str, Any], known: Registr
     for cls in classes:
         if cls is not None and not cls.__module__.startswith("onnxbuild."):
             looking.read(inspect.getfile(cls))
-
-
-def mistakes_in(error: RecipeError) -> list[Mistake]:
-    """Give the mistakes of an error with their places."""
-    return [mistake for mistake in error.mistakes if isinstance(mistake, Mistake)]

@@ -79,7 +79,7 @@ def _parse(text: str, shown: str | None = None) -> Override:
         with version_base():
             override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        said = str(error).splitlines()[0] if str(error) else "it is not in Hydra's grammar"
+        said = str(error).splitlines()[0][:60] if str(error) else "it is not in Hydra's grammar"
         key, equals, _ = text.partition("=")
         hint = (
             _FORM

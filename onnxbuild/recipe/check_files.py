@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from onnxbuild.core.facts import importable
 from onnxbuild.recipe.building import Registry, is_callable_name, rule_class, stage_class
 from onnxbuild.recipe.describe import marked
 from onnxbuild.recipe.looking import Looking
@@ -86,7 +87,7 @@ class _Files:
         return Mistake(what, place=self.sources.place(path, part), hint=hint, path=path)
 
     def path_mistakes(self, path: KeyPath, text: str) -> Iterator[Mistake]:
-        full = os.path.join(self.folder, os.path.expanduser(text))
+        full = os.path.join(self.folder, text)
         kind = self.looking.kind(full)
         if kind == "absent":
             yield self.mistake(path, f"there is no file {text}", self.nearest(text))
@@ -150,6 +151,9 @@ class _Files:
         first = module.partition(".")[0]
         beside = os.path.join(self.folder, *module.split(".")) + ".py"
         known = first in sys.builtin_module_names or first in sys.stdlib_module_names
+        if first in importable():
+            self.looking.note("module", first, "installed")
+            return
         if known or importlib.machinery.PathFinder.find_spec(first) is not None:
             return
         if self.looking.kind(beside) == "file":
