@@ -37,7 +37,7 @@ def read_proto(path: str) -> onnx.ModelProto:
 
 def from_proto(proto: onnx.ModelProto, folder: str) -> ir.Model:
     """Wrap a protobuf model, whose external data lie below `folder`."""
-    if any(graph.sparse_initializer for graph in _proto_graphs(proto.graph)):
+    if any(graph.sparse_initializer for graph in proto_graphs(proto.graph)):
         raise ModelError(
             "the model has sparse weights, which would be lost",
             hint="store them as dense tensors before you hand the model over",
@@ -110,7 +110,8 @@ def _parse(path: str, *, load_external_data: bool) -> onnx.ModelProto:
     return proto
 
 
-def _proto_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def proto_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Give a graph and those inside its nodes, at any depth."""
     pending = [graph]
     while pending:
         current = pending.pop()

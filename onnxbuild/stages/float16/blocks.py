@@ -18,6 +18,10 @@ INFINITE = 1e30
 """From here on a constant stands for infinity: cutting it changes nothing that it is used for."""
 
 
+TYPE_ATTRIBUTES = ("dtype", "output_dtype", "output_datatype")
+"""Attributes that say the type of a node's result (``RandomNormal``, ``EyeLike`` …)."""
+
+
 @dataclass(slots=True)
 class Blocks:
     """What stays float32."""
@@ -38,11 +42,13 @@ class Blocks:
 def find_blocks(model: ir.Model, options: Float16) -> Blocks:
     """Find the nodes that stay float32: asked for, known to fail, or using what half cannot hold.
 
-    ``Cast``: the library turns its result to half and leaves its type, so that nothing loads.
+    ``Cast`` is blocked, since the library turns its result to half and leaves its type, so that nothing
+    loads; and by the names of nodes, since by operator it would never end casting its own casts.
     """
+    casts = {node.name or "" for node in model.graph.all_nodes() if _says_its_type(node)}
     blocks = Blocks(
-        operators={*DEFAULT_OP_BLOCK_LIST, "Cast", *options.op_block_list},
-        nodes=set(options.node_block_list),
+        operators={*DEFAULT_OP_BLOCK_LIST, *options.op_block_list} - {"Cast"},
+        nodes={*options.node_block_list, *casts},
     )
     for name, array, users, maker in _constants(model):
         finite = np.abs(array[np.isfinite(array)])
@@ -59,6 +65,19 @@ def find_blocks(model: ir.Model, options: Float16) -> Blocks:
                 blocks.nodes.add(node.name or "")
                 blocks.reasons[node.name or ""] = reason
     return blocks
+
+
+def _says_its_type(node: ir.Node) -> bool:
+    """True for a node that makes float32 because an attribute says so; the library reads none."""
+    if node.op_type == "Cast":
+        return True
+    attributes = (node.attributes.get(name) for name in TYPE_ATTRIBUTES)
+    return any(
+        attribute is not None
+        and attribute.type == ir.AttributeType.INT
+        and attribute.value == ir.DataType.FLOAT
+        for attribute in attributes
+    )
 
 
 def lift_large(model: ir.Model, limit: float) -> None:

@@ -20,7 +20,7 @@ from onnxbuild.core.values import build
 from onnxbuild.errors import StageError
 from onnxbuild.graph import sessions
 from onnxbuild.graph.finish import finish
-from onnxbuild.graph.load import from_proto, inline_functions, read, store_root
+from onnxbuild.graph.load import from_proto, inline_functions, proto_graphs, read, store_root
 from onnxbuild.graph.names import check_names
 from onnxbuild.graph.weights import blob_digest, weights
 from onnxbuild.stages.float16.blocks import Blocks, find_blocks, lift_large, separate_shared
@@ -81,6 +81,8 @@ def name_nodes(model: ir.Model) -> None:
 
 
 def _convert(proto: onnx.ModelProto, options: Float16, blocks: Blocks) -> onnx.ModelProto:
+    for graph in proto_graphs(proto.graph):
+        _forget_types_of_weights(graph)
     try:
         with warnings.catch_warnings():
             # It warns of each constant that it cuts; those that matter are blocked, and all are noted.
@@ -104,6 +106,14 @@ def _convert(proto: onnx.ModelProto, options: Float16, blocks: Blocks) -> onnx.M
         raise _failed(error) from error
     except Exception as error:
         raise _failed(error) from error
+
+
+def _forget_types_of_weights(graph: onnx.GraphProto) -> None:
+    """Drop what onnx_ir says twice: the library takes a weight with a value_info for an activation."""
+    names = {tensor.name for tensor in graph.initializer}
+    kept = [info for info in graph.value_info if info.name not in names]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def _failed(error: Exception) -> StageError:
