@@ -202,8 +202,11 @@ def try_edit(place: Place, edit: Edit, base: dict) -> bool:
         faults.append(f"explain did not say {unsaid}")
     restore(place, before)
     back = build(place)
-    if steps_that_ran(back):
-        faults.append(f"going back reran {steps_that_ran(back)}")
+    again = [
+        f"{step['label']} ({step['reason']})" for step in back["steps"] if step["status"] == "ran"
+    ]
+    if again:
+        faults.append(f"going back reran {', '.join(again)}")
     if digests(back) != digests(base):
         faults.append("going back did not restore the files")
     files = ", ".join(sorted(changed)) or "none"
