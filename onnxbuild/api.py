@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from onnxbuild.compose import Composition, compose
+from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Said
 from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.ports import Executor, Outcome
@@ -20,7 +21,7 @@ from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import explain_missing, in_one_line
 from onnxbuild.engine.preview import Prospect, preview
 from onnxbuild.engine.setting import Site
-from onnxbuild.errors import UsageError
+from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
 from onnxbuild.planner import Plan, make_plan
 from onnxbuild.project import store_folder
@@ -257,6 +258,13 @@ def explain(
 ) -> PlanView:
     """Say why each step would run, or what serves it. The same values as `plan`."""
     return plan(recipes, overrides, only=only)
+
+
+def validate(
+    recipes: str | Sequence[str], overrides: Sequence[str] = ()
+) -> tuple[OnnxbuildError, ...]:
+    """Give all mistakes in recipes; none where they are right. Runs no user code."""
+    return tuple(find_mistakes(recipes, overrides))
 
 
 def view(workplace: Workplace) -> PlanView:

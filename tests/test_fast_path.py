@@ -24,7 +24,7 @@ def modules_of(*arguments: str, cwd) -> set[str]:
         "from onnxbuild.__main__ import main\n"
         "main()\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    environment = os.environ | {"NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=True
     )

@@ -20,7 +20,7 @@ from onnxbuild.core.ports import ContentStore
 from onnxbuild.errors import ModelError, StageError
 from onnxbuild.graph import wire
 from onnxbuild.graph.clean import clean
-from onnxbuild.graph.load import from_proto, model_nodes, store_root
+from onnxbuild.graph.load import from_proto, model_graphs, model_nodes, store_root
 from onnxbuild.graph.weights import BLOB, blob_digest, content, release, weights
 
 BLOB_MINIMUM = 4096
@@ -55,6 +55,9 @@ def put(model: ir.Model | onnx.ModelProto, store: ContentStore) -> Artifact:
             parts[_blob_of(kept)] = None
             size += kept.nbytes
     _inline_attributes(model)
+    # onnxruntime's quantizers append nodes behind those that use them, which the format forbids.
+    for part in model_graphs(model):
+        part.sort()
     clean(model)
     _check_values(model)
     graph = ir.to_proto(model).SerializeToString(deterministic=True)

@@ -37,6 +37,19 @@ def test_weights_of_4_kib_become_blobs_and_the_graph_runs_in_place(store, make_m
     np.testing.assert_array_equal(run(path), expected)
 
 
+def test_nodes_stand_behind_what_they_use(store, make_model):
+    """A library that appends nodes behind their users gets a graph that the format allows all the same."""
+    model = make_model()
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    assert len(nodes) > 1
+
+    artifact = save.put(model, store)
+
+    onnx.checker.check_model(store.path(artifact))
+
+
 def run_bytes(content, width=64):
     session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
     x = np.linspace(-1, 1, 3 * width, dtype=np.float32).reshape(3, width)
