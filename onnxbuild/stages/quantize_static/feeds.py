@@ -63,6 +63,8 @@ class Feeder:
                 where=where,
                 hint=f"axis {fixed[0]} is not dynamic: see dynamic_axes",
             )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError("the calibration data hold NaN or infinity", where=where)
         dtype = DTYPES.get(wanted.type)
         if dtype is None or array.dtype == dtype:
             return array

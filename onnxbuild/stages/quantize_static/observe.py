@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -141,7 +142,10 @@ def _collect(calibrater: Any, items: Iterator[Item], options: ObserveOptions) ->
     for item in items:
         rest = items if size is None else islice(items, size - 1)
         try:
-            calibrater.collect_data(_Reader(chain([item], rest)))
+            with warnings.catch_warnings():
+                # An activation that is NaN throughout is an error further on, by name.
+                warnings.filterwarnings("ignore", message="All-NaN", category=RuntimeWarning)
+                calibrater.collect_data(_Reader(chain([item], rest)))
         except (DataError, StageError):
             raise
         except Exception as error:
