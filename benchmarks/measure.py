@@ -27,7 +27,7 @@ class Run:
 
     seconds: float
     megabytes: float
-    """Peak resident memory of the process itself, its children not counted."""
+    """Peak resident memory of the process, or of the largest child that it waited for."""
     code: int
     output: str
     errors: str
