@@ -20,11 +20,14 @@ def to_half(
     """
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
-    small = (np.abs(array) < min_positive_val) & (array != 0)
+    magnitude = np.abs(array)
+    small = magnitude < min_positive_val
     if small.any():
+        small &= magnitude > 0
         half[small] = np.copysign(np.float16(min_positive_val), array[small])
-    large = (np.abs(array) > max_finite_val) & np.isfinite(array)
+    large = magnitude > max_finite_val
     if large.any():
+        large &= np.isfinite(magnitude)
         half[large] = np.copysign(np.float16(max_finite_val), array[large])
     return half
 
