@@ -99,6 +99,23 @@ def test_only_the_passes_asked_for_run(bench):
     assert bench.notes["operators"] == {"Identity": -2}
 
 
+def test_reshapes_that_copy_dimensions_are_not_merged(bench):
+    """A pass of the default set breaks a pixel shuffle; it is left out there, and named."""
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]>'
+        "g (float[batch, 8, 4] x) => (float[batch, 4, m] y)"
+        "<int64[3] first = {0, 4, 8}, int64[3] second = {0, 0, -1}, int64[4] third = {0, 0, 4, 2}>"
+        "{ a = Reshape(x, first)  b = Reshape(a, third)  y = Reshape(b, second) }"
+    )
+    model = bench.put(proto)
+    x = {"x": np.arange(96, dtype=np.float32).reshape(3, 8, 4)}
+
+    slim = bench.apply(OnnxOptimizer(), model)
+
+    np.testing.assert_array_equal(bench.run(slim, x)[0], bench.run(model, x)[0])
+    assert "eliminate_consecutive_idempotent_ops" in bench.notes["left_out"]
+
+
 def test_a_pass_that_is_not_there_is_named(bench):
     """A typo in a pass is an error with the nearest name."""
     model = bench.put(make())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
@@ -19,30 +20,51 @@ from onnxbuild.graph.names import check_names
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.onnxoptimizer.spec import OnnxOptimizer
 
+MERGES_RESHAPES = "eliminate_consecutive_idempotent_ops"
+"""Makes one of two reshapes even where the second copies dimensions (a 0 in its shape) of the first's
+result; seen on a pixel shuffle, which no longer loads."""
+
 
 def optimize(work: Work) -> dict[str, Artifact]:
     """Optimize; the weights that stay as they are keep their blobs."""
     options = build(OnnxOptimizer, work.options)
-    passes = options.passes
-    if passes is not None:
-        check_names(passes, onnxoptimizer.get_available_passes(), option="passes", what="pass")
     path = work.input("model")
     before = read(path)
+    passes: Sequence[str]
+    if options.passes is not None:
+        passes = options.passes
+        check_names(passes, onnxoptimizer.get_available_passes(), option="passes", what="pass")
+    else:
+        passes = _default_passes(before, work)
     optimized = _optimize(inline_functions(read_proto(path)), passes, options.fixed_point)
     after = from_proto(optimized, store_root(work.store))
     reuse(before, after)
     work.notes["nodes"] = [len(before.graph), len(after.graph)]
     work.notes["operators"] = _changes(before, after)
-    return {"model": finish(work, before, after, library="onnxoptimizer")}
+    hint = "a pass broke the model: name those that it should run under `passes`"
+    return {"model": finish(work, before, after, library="onnxoptimizer", hint=hint)}
 
 
-def _optimize(
-    model: onnx.ModelProto, passes: tuple[str, ...] | None, fixed_point: bool
-) -> onnx.ModelProto:
+def _default_passes(model: ir.Model, work: Work) -> list[str]:
+    """Give the passes that fuse or eliminate, less the one that would break this model."""
+    passes = [str(name) for name in onnxoptimizer.get_fuse_and_elimination_passes()]
+    if MERGES_RESHAPES in passes and not all(map(_is_plain_reshape, model.graph.all_nodes())):
+        passes.remove(MERGES_RESHAPES)
+        work.notes["left_out"] = f"{MERGES_RESHAPES}: it merges reshapes that copy dimensions"
+    return passes
+
+
+def _is_plain_reshape(node: ir.Node) -> bool:
+    """False for a Reshape whose shape has, or may have, a zero: it copies a dimension of its input."""
+    if node.op_type != "Reshape" or len(node.inputs) < 2 or node.inputs[1] is None:  # noqa: PLR2004
+        return True
+    shape = ir.convenience.get_const_tensor(node.inputs[1])
+    return shape is not None and bool((shape.numpy() != 0).all())
+
+
+def _optimize(model: onnx.ModelProto, passes: Sequence[str], fixed_point: bool) -> onnx.ModelProto:
     try:
-        return onnxoptimizer.optimize(
-            model, None if passes is None else list(passes), fixed_point=fixed_point
-        )
+        return onnxoptimizer.optimize(model, list(passes), fixed_point=fixed_point)
     except Exception as error:
         raise StageError(
             f"onnxoptimizer fails on this model: {sessions.readable(error)}",

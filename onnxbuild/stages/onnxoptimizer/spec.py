@@ -32,7 +32,8 @@ class OnnxOptimizer(Stage):
     """Simplify the graph with onnxoptimizer: what does nothing goes, what can be fused is fused."""
 
     passes: tuple[PassName, ...] | None = None
-    """The passes, in order. Left out: all that fuse or eliminate (``get_fuse_and_elimination_passes``)."""
+    """The passes, in order. Left out: all that fuse or eliminate (``get_fuse_and_elimination_passes``),
+    but for ``eliminate_consecutive_idempotent_ops`` in a model that it would break."""
 
     fixed_point: bool = True
     """Repeat the passes until nothing changes."""
