@@ -19,22 +19,31 @@ class BenchmarkOptions:
     """How long both models are run together, at least three times each."""
 
 
+QUICK = 0.15
+"""Seconds of timing where nothing is asked of the speed: enough to notice a slower variant."""
+
+
 def benchmark(
-    recipe: Recipe,  # noqa: ARG001 - all steps are made from the recipe first
+    recipe: Recipe,
     name: str,
     model: Output,
     baseline: Output,
     sampling: Step,
 ) -> Output:
-    """Make the step that times a variant and its `baseline` in turns; give its ``latency``."""
+    """Make the step that times a variant and its `baseline` in turns; give its ``latency``.
+
+    Where a gate asks for a speed it runs longer, and alone. Else it runs beside other steps: what slows
+    one of the two models slows the other as well.
+    """
+    is_gated = recipe.verify_of(name).min_speedup is not None
     step = Step(
         run="onnxbuild.steps.benchmark.run:benchmark",
         label=f"benchmark {name}",
-        options=BenchmarkOptions(),
+        options=BenchmarkOptions() if is_gated else BenchmarkOptions(seconds=QUICK),
         inputs={"model": model, "baseline": baseline, "samples": Output(sampling, "samples")},
         outputs=("latency",),
         libraries=("numpy", "onnxruntime"),
         machine=True,
-        resources=Resources(exclusive=True, isolate=True),
+        resources=Resources(exclusive=is_gated, isolate=True),
     )
     return Output(step, "latency")

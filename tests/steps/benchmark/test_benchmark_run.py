@@ -4,7 +4,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from onnxbuild.core.step import Output, Step
-from onnxbuild.recipe.schema import Model, Recipe
+from onnxbuild.recipe.schema import Model, Recipe, Verify
 from onnxbuild.steps.benchmark import spec
 from onnxbuild.steps.benchmark.run import LEAST_RUNS, benchmark
 
@@ -61,13 +61,18 @@ def test_a_graph_without_its_weights_is_not_timed(bench):
     assert found == {"seconds": None, "baseline": None, "speedup": None, "runs": 0}
 
 
-def test_the_step_runs_alone():
-    """And its result counts for this kind of machine."""
-    recipe = Recipe(name="r", model=Model(entry="m.py:M"))
+def test_the_step_runs_alone_where_speed_is_asked_for():
+    """A gate on the speed gets a longer run with nothing beside it; else a quick look is enough."""
+    asked = Recipe(
+        name="r", model=Model(entry="m.py:M"), verify={"int8": Verify(min_speedup=1.5)}
+    )
     source = Output(Step(run="s", label="s"))
 
-    step = spec.benchmark(recipe, "int8", source, source, source.step).step
+    gated = spec.benchmark(asked, "int8", source, source, source.step).step
+    quick = spec.benchmark(asked, "fp16", source, source, source.step).step
 
-    assert step.resources.exclusive
-    assert step.machine
-    assert step.inputs["samples"] == Output(source.step, "samples")
+    assert (gated.resources.exclusive, quick.resources.exclusive) == (True, False)
+    assert gated.options.seconds > quick.options.seconds
+    assert gated.machine
+    assert quick.machine
+    assert gated.inputs["samples"] == Output(source.step, "samples")
