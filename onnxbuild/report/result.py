@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -181,7 +182,8 @@ def _variant(item: VariantResult) -> dict[str, Any]:
     metric = fidelity.metric
     return {
         "variant": item.variant,
-        "path": item.path,
+        # As people and scripts in the current folder would write it; it stays true when the project moves.
+        "path": os.path.relpath(item.path),
         "digest": item.digest,
         "bytes": item.bytes,
         "fidelity": {

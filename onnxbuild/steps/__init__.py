@@ -1,0 +1,1 @@
+"""The steps of a recipe: in each, `spec` says and `run` does."""

@@ -17,10 +17,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from onnxbuild.core import files
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import PREFIX, Content, digest_bytes, digest_file
 from onnxbuild.core.trace import Trace
-from onnxbuild.core import files
 from onnxbuild.stores.actions import Actions, Signature
 from onnxbuild.stores.claims import FileClaim
 
@@ -112,6 +112,10 @@ class LocalStore:
     def claim(self, key: str) -> FileClaim:
         """Try to be the one that runs `key`, without waiting."""
         return FileClaim(os.path.join(self.root, "claims", key.removeprefix(PREFIX)))
+
+    def set_aside(self) -> str:
+        """Put a damaged action cache into ``quarantine/``, and give its path there."""
+        return self.actions.set_aside(os.path.join(self.root, "quarantine"))
 
     def known_files(self) -> dict[str, tuple[Signature, str]]:
         """Give the remembered digests of files."""

@@ -63,9 +63,8 @@ class StoreContract:
 
     def test_temporary_folder_is_removed(self, store):
         """A private folder is gone afterwards, whatever was written into it."""
-        with store.folder() as path:
-            with open(os.path.join(path, "file"), "w", encoding="utf-8") as file:
-                file.write("x")
+        with store.folder() as path, open(os.path.join(path, "file"), "w", encoding="utf-8") as file:
+            file.write("x")
 
         assert not os.path.exists(path)
 

@@ -80,6 +80,14 @@ def test_an_answer_falls_with_any_of_its_facts(project, change):
     assert ask(project) is None
 
 
+@pytest.mark.parametrize("other", [("file", "./a.yaml", "b3:other"), ("absent", "./a.yaml", "")])
+def test_contradicting_facts_are_no_answer(project, other):
+    """What saw a file before and after an edit is true of no state of the project."""
+    keep(project, facts=[*facts_of(project), other])
+
+    assert ask(project) is None
+
+
 def test_a_touched_file_keeps_its_answer(project):
     """Times do not matter where the content is the same."""
     keep(project)

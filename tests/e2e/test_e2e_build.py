@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-
 from small_project import onnxbuild, ran, run_json
 
 pytestmark = pytest.mark.e2e
@@ -162,6 +161,22 @@ def test_missed_gate_publishes_nothing_of_that_variant(project):
     assert ran(result) == []
 
 
+def test_damaged_action_cache_is_rebuilt(project):
+    """A file that is no database is said to be damaged by looking, put aside and named by building."""
+    (project / ".onnxbuild" / "actions.sqlite").write_bytes(b"no database at all" * 100)
+    shutil.rmtree(project / ".onnxbuild" / "answers")
+
+    looked = onnxbuild("plan", "small.yaml", cwd=project)
+    result = run_json(project)
+
+    assert looked.returncode == 1
+    assert "damaged" in looked.stderr
+    assert result["status"] == "ok"
+    assert "put aside" in result["warnings"][0]
+    assert {step["status"] for step in result["steps"]} == {"ran"}
+    assert ran(run_json(project)) == []
+
+
 def test_failing_user_code_is_named(project):
     """Exit 1, the user's file and line, and nothing published of what depends on it."""
     edit(project / "model.py", "return self.head", "raise ValueError('deliberate')\n        return self.head")
@@ -198,7 +213,8 @@ def test_python_gives_what_the_command_gives(project, monkeypatch):
     assert result.status == "ok"
     assert {step.status for step in result.steps} == {"cached"}
     fp16 = result.variants["fp16"]
-    assert fp16.read_bytes() == open(fp16.path, "rb").read() if os.path.exists(fp16.path) else False
+    assert fp16.read_bytes() == (project / "artifacts/small/fp16/model.onnx").read_bytes()
+    assert os.path.isabs(fp16.path)
     assert fp16.fidelity.cosine > 0.999
 
 

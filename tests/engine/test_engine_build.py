@@ -267,6 +267,27 @@ def test_waits_for_another_build_and_takes_its_result(build, store, project):
     assert any(isinstance(event, StepWaits) for event in heard)
 
 
+def test_build_that_is_broken_off_gives_back_its_claims(store, project):
+    """After Ctrl-C in a script that goes on, the same step can be built again in the same process."""
+    only = step("only")
+
+    class Interrupted(FakeExecutor):
+        def submit(self, job):
+            raise KeyboardInterrupt
+
+    site = Site(root=str(project), ignored=(store.root,))
+    queue = SimpleQueue()
+    process = Build([only], store=store, executor=Interrupted(None, {}), outcomes=queue, site=site, jobs=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run()
+    process.close()
+
+    claim = store.claim(make_key(find_ingredients(only, {})))
+    assert claim.holder == ""
+    claim.release()
+
+
 def test_key_sees_every_ingredient():
     """Whatever can change a result changes the key; labels and resources do not."""
     artifact = Artifact(kind="model", digest="b3:1", size=1)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 
 import pytest
-
 from contracts.stores import StoreContract
+
+from onnxbuild.core.trace import Trace
 from onnxbuild.errors import StoreError
+from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
 
@@ -127,3 +130,49 @@ def test_digests_of_files_are_remembered(store):
     store.remember_files({"/a": ((1, 2, 3, 4), "b3:a")})
 
     assert store.known_files() == {"/a": ((1, 2, 3, 4), "b3:a")}
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_damaged_action_cache_is_said_and_put_aside(tmp_path, size):
+    """A file that is no database, or only a part of one, is named; put aside, it makes way for a new one."""
+    store = LocalStore(str(tmp_path))
+    store.record(make_trace("b3:x"))
+    store.close()
+    path = tmp_path / "actions.sqlite"
+    path.write_bytes((b"garbage" * size)[:size] if size < 1000 else path.read_bytes()[:size])
+
+    with pytest.raises(DamagedCacheError, match="action cache is damaged"):
+        store.traces("b3:x")
+    aside = store.set_aside()
+
+    assert os.path.getsize(aside) == size
+    assert store.traces("b3:x") == ()
+    store.record(make_trace("b3:x"))
+    assert len(store.traces("b3:x")) == 1
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param("replace(body, '0.5', '0.7')", id="changed"),
+        pytest.param("substr(body, 1, 100)", id="cut"),
+        pytest.param("''", id="emptied"),
+    ],
+)
+def test_damaged_trace_is_dropped(store, damage):
+    """A trace whose text is not what was written is never used, and counted."""
+    store.record(make_trace("b3:x"))
+    with sqlite3.connect(os.path.join(store.root, "actions.sqlite")) as connection:
+        connection.execute(f"UPDATE traces SET body = {damage}")
+
+    found = store.traces("b3:x")
+
+    assert found == ()
+    assert store.actions.dropped == 1
+    assert store.traces("b3:x") == ()
+    assert store.actions.dropped == 1
+
+
+def make_trace(key: str) -> Trace:
+    return Trace(key=key, ingredients={}, observations=(), results={}, seconds=0.5)
