@@ -28,8 +28,9 @@ from onnxbuild.project import store_folder
 from onnxbuild.recipe.schema import Recipe, Settings
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
-from onnxbuild.report.result import BuildResult, Problem, StepResult
-from onnxbuild.stores.actions import LogEntry
+from onnxbuild.report.endings import find_status, list_failures, list_steps
+from onnxbuild.report.result import BuildResult
+from onnxbuild.stores.actions import DamagedCacheError, LogEntry
 from onnxbuild.stores.local import LocalStore
 
 
@@ -174,12 +175,6 @@ def build(
     listen: Listener = lambda _: None,
 ) -> tuple[BuildResult, tuple[Fact, ...]]:
     """Build what is planned; give the result and the facts on which it rests."""
-    began = time.monotonic()
-    settings, plan, store = workplace.settings, workplace.plan, workplace.store
-    unknown = [name for name in rerun if name not in {step.label for step in plan.steps}]
-    if unknown:
-        labels = ", ".join(repr(step.label) for step in plan.steps)
-        raise UsageError(f"there is no step {unknown[0]!r}", hint=f"the steps are {labels}")
     said: list[str] = []
 
     def hear(event: Event) -> None:
@@ -187,6 +182,28 @@ def build(
             said.append(event.what)
         listen(event)
 
+    try:
+        return _build(workplace, jobs, keep_going, rerun, hear, said)
+    except DamagedCacheError as error:
+        aside = workplace.store.set_aside()
+        hear(Said(f"{error.what}; it was put aside as {aside}, and what it knew is built again"))
+        return _build(workplace, jobs, keep_going, rerun, hear, said)
+
+
+def _build(
+    workplace: Workplace,
+    jobs: int | None,
+    keep_going: bool | None,
+    rerun: Sequence[str],
+    hear: Listener,
+    said: Sequence[str],
+) -> tuple[BuildResult, tuple[Fact, ...]]:
+    began = time.monotonic()
+    settings, plan, store = workplace.settings, workplace.plan, workplace.store
+    unknown = [name for name in rerun if name not in {step.label for step in plan.steps}]
+    if unknown:
+        labels = ", ".join(repr(step.label) for step in plan.steps)
+        raise UsageError(f"there is no step {unknown[0]!r}", hint=f"the steps are {labels}")
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
     slots = jobs or settings.jobs or os.cpu_count() or 1
     executor: Executor = resolve("executors", settings.executor)(
@@ -209,7 +226,10 @@ def build(
             )
         )
 
-    with store.folder() as folder, NetWitness(workplace.site.root, workplace.site.ignored) as witness:
+    with (
+        store.folder() as folder,
+        NetWitness(workplace.site.root, workplace.site.ignored) as witness,
+    ):
         process = Build(
             plan.steps,
             store=store,
@@ -227,6 +247,12 @@ def build(
         )
         try:
             process.run()
+            if store.actions.dropped:
+                hear(
+                    Said(
+                        f"{store.actions.dropped} traces in the store are damaged; their steps are built again"
+                    )
+                )
             note_logs(workplace, process)
             delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
             published = delivery.deliver(settings.artifacts)
@@ -235,10 +261,10 @@ def build(
             process.close()
     note_latest(workplace, process)
     result = BuildResult(
-        status=_status(published.problems, process),
+        status=find_status(published.problems, process),
         recipes=published.recipes,
-        steps=tuple(_steps(plan, process)),
-        errors=(*_failures(process), *published.problems),
+        steps=tuple(list_steps(plan, process)),
+        errors=(*list_failures(process), *published.problems),
         said=tuple(said),
         seconds=time.monotonic() - began,
     )
@@ -308,7 +334,10 @@ def _refuse_mixtures(compositions: Sequence[Composition]) -> None:
 def step_facts(step: Step) -> tuple[Fact, ...]:
     """Give what the key of a step depends on outside of the recipe."""
     return (
-        *(("package", normalize(name), installed().get(normalize(name), "")) for name in step.libraries),
+        *(
+            ("package", normalize(name), installed().get(normalize(name), ""))
+            for name in step.libraries
+        ),
         *(("variable", name, digest_variable(name)) for name in step.variables),
     )
 
@@ -352,34 +381,3 @@ def note_logs(workplace: Workplace, process: Build) -> None:
     for name, noted in entries.items():
         if not actions.logs(name).items() >= noted.items():
             actions.note_logs(name, noted)
-
-
-def _status(problems: Sequence[Problem], process: Build) -> Any:
-    if any(record.status in {"failed", "skipped"} for record in process.records):
-        return "failed"
-    return "gate" if problems else "ok"
-
-
-def _steps(plan: Plan, process: Build) -> Iterator[StepResult]:
-    for record in process.records:
-        yield StepResult(
-            label=record.step.label,
-            recipe=plan.owner(record.step),
-            status=record.status,
-            seconds=record.trace.seconds if record.trace else 0.0,
-            reason=record.reason if record.status in {"ran", "failed"} else "",
-            key=record.key,
-            log=record.trace.log if record.trace else record.log,
-        )
-
-
-def _failures(process: Build) -> Iterator[Problem]:
-    for record in process.records:
-        if record.failure is not None:
-            failure = record.failure
-            yield Problem(
-                what=f"{record.step.label}: {failure.what}",
-                where=failure.where,
-                hint=failure.hint,
-                traceback=failure.traceback,
-            )

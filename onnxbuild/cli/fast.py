@@ -44,6 +44,7 @@ def remember(
 ) -> None:
     """Remember that this very command prints `data` and `talk`, as long as `facts` hold."""
     from onnxbuild.core import answers
+    from onnxbuild.core.facts import find_path
 
     place = _place(sys.argv[1:])
     if place is None:
@@ -51,13 +52,17 @@ def remember(
     folder, key, root = place
     site = workplace.site
     known = workplace.store.known_files()
+    facts = (*facts, *own_code(root))
+    roots = dict(site.roots)
+    files = {find_path(name, root, roots): value for kind, name, value in facts if kind == "file"}
     answers.remember(
         folder,
         key,
-        (*facts, *own_code(root)),
-        {path: seen for path, (seen, _) in known.items()},
+        facts,
+        # A file may have changed since a step read it: its signature vouches for what it is now.
+        {path: seen for path, (seen, digest) in known.items() if files.get(path) == digest},
         root,
-        dict(site.roots),
+        roots,
         site.ignored,
         data + "\n\0" + (talk + "\n" if talk else ""),
     )
@@ -81,7 +86,16 @@ def _place(arguments: list[str]) -> tuple[str, str, str] | None:
     here = os.path.relpath(os.path.realpath(os.getcwd()), root)
     machine = os.uname()
     key = "\0".join(
-        [sys.version, sys.prefix, machine.nodename, machine.machine, here, recipe[len(root) :], *look, *arguments]
+        [
+            sys.version,
+            sys.prefix,
+            machine.nodename,
+            machine.machine,
+            here,
+            recipe[len(root) :],
+            *look,
+            *arguments,
+        ]
     )
     return os.path.join(store, "answers"), key, root
 

@@ -67,7 +67,9 @@ def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:
 
 
 def _show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:
-    data, talk = _write(replace(result, said=()), as_json=as_json)
+    # What came up was shown as it did, but to programs.
+    shown = result if as_json else replace(result, said=())
+    data, talk = _write(shown, as_json=as_json)
     console.data(data)
     if talk:
         console.talk(talk)

@@ -35,6 +35,9 @@ CONTEXT = frozenset({"root", "ignored"})
 FORMAT = b"answer 1\0"
 """Part of each name, so that another version's answers are never read."""
 
+_GROUPS = dict.fromkeys(("file", "folder", "absent", "unreadable", "special"), "place")
+"""Kinds of which a path has one."""
+
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
@@ -104,11 +107,17 @@ def remember(
 
     `signatures` gives, by absolute path, the signatures that vouch for the digests of files: only such as had
     settled when the digest was taken (`onnxbuild.core.facts.is_settled`). Raises `OSError`.
+
+    Facts that contradict each other, since a file changed between two looks at it, hold at no time: nothing
+    is remembered then.
     """
+    facts = list(dict.fromkeys(facts))
+    if len(facts) != len({(_GROUPS.get(kind, kind), name) for kind, name, _ in facts}):
+        return
     named = dict(roots)
     lines = [_line("root", name, path) for name, path in named.items()]
     lines += [_line("ignored", name_path(path, root, {})) for path in ignored]
-    for fact in dict.fromkeys(facts):
+    for fact in facts:
         seen = None
         if fact[0] == "file":
             try:

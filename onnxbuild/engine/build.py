@@ -36,6 +36,7 @@ from onnxbuild.engine.scheduler import (
     LookUp,
     Lost,
     Missing,
+    Place,
     Scheduler,
 )
 from onnxbuild.engine.setting import Record, Site, Status, Store, Witness, find_digest, merge
@@ -103,12 +104,15 @@ class Build:
         """See that the content of outputs is whole in the store, running their steps again if it is not."""
         wanted = list(outputs)
         for _ in range(ATTEMPTS):
-            lost = [output for output in wanted if self._is_lost(output)]
+            lost = {
+                (self.scheduler.number[id(output.step)], output.name): digests
+                for output in wanted
+                if (digests := self._find_lost(self.results(output)))
+            }
             if not lost:
                 return
-            places = [(self.scheduler.number[id(output.step)], output.name) for output in lost]
-            self._say_lost([self.scheduler.producer(place)[0] for place in places])
-            self._drive(self.scheduler.handle(Lost(None, places)))
+            self._say_lost(lost)
+            self._drive(self.scheduler.handle(Lost(None, list(lost))))
         raise StoreError(
             "what was written to the store is damaged again and again",
             where=self._store.root,
@@ -116,9 +120,13 @@ class Build:
         )
 
     def close(self) -> None:
-        """Remember what was digested."""
+        """Remember what was digested, and give back what a build that was broken off still claims."""
+        while self._jobs:
+            self._jobs.popitem()[1][2].release()
         fresh = {
-            path: entry for path, entry in self._known.items() if self._remembered.get(path) != entry
+            path: entry
+            for path, entry in self._known.items()
+            if self._remembered.get(path) != entry
         }
         self._store.remember_files(fresh)
         self._remembered.update(fresh)
@@ -133,9 +141,8 @@ class Build:
         number = self.scheduler.number[id(output.step)]
         return self._record(self.scheduler.producer((number, output.name))[0]).trace
 
-    def _is_lost(self, output: Output) -> bool:
-        artifact = self.results(output)
-        return artifact is not None and bool(self._store.damaged(artifact))
+    def _find_lost(self, artifact: Artifact | None) -> tuple[str, ...]:
+        return () if artifact is None else self._store.damaged(artifact)
 
     def _record(self, number: int) -> Record:
         while len(self.records) <= number:
@@ -188,10 +195,16 @@ class Build:
     def _holds(self, trace: Trace) -> bool:
         site, roots = self._site, dict(self._site.roots)
         if self._witness is None or not self._jobs:
-            return first_broken(trace.observations, site.root, roots, self._known, site.ignored) is None
+            return (
+                first_broken(trace.observations, site.root, roots, self._known, site.ignored)
+                is None
+            )
         files = [name for kind, name, _ in trace.observations if kind == "file" and name[0] == "."]
         with self._witness.own([find_path(name, site.root, roots) for name in files]):
-            return first_broken(trace.observations, site.root, roots, self._known, site.ignored) is None
+            return (
+                first_broken(trace.observations, site.root, roots, self._known, site.ignored)
+                is None
+            )
 
     def _take(self, number: int, trace: Trace, status: Status) -> Found | Grew:
         record = self._record(number)
@@ -208,11 +221,14 @@ class Build:
     def _start(self, number: int, inputs: Mapping[str, Artifact]) -> list[Any]:
         node = self.scheduler.nodes[number]
         record = self._record(number)
-        lost = [name for name, artifact in inputs.items() if self._store.damaged(artifact)]
+        lost = {
+            node.needs[name]: digests
+            for name, artifact in inputs.items()
+            if (digests := self._find_lost(artifact))
+        }
         if lost:
-            places = [node.needs[name] for name in lost]
-            self._say_lost([self.scheduler.producer(place)[0] for place in places])
-            return [Lost(number, places)]
+            self._say_lost(lost)
+            return [Lost(number, list(lost))]
         ingredients = find_ingredients(record.step, inputs)
         record.key = make_key(ingredients)
         claim = self._store.claim(record.key)
@@ -275,7 +291,9 @@ class Build:
         if name in self._waiting:
             number = self._waiting.pop(name)
             node = self.scheduler.nodes[number]
-            return self._start(number, {key: self._input(place) for key, place in node.needs.items()})
+            return self._start(
+                number, {key: self._input(place) for key, place in node.needs.items()}
+            )
         if outcome is None or name not in self._jobs:
             return []
         number, job, claim = self._jobs.pop(name)
@@ -318,7 +336,11 @@ class Build:
             notes=outcome.notes,
         )
         if unexplained is None:
-            self._listen(Said(f"{record.step.label}: too many files were opened to watch; its result is not kept"))
+            self._listen(
+                Said(
+                    f"{record.step.label}: too many files were opened to watch; its result is not kept"
+                )
+            )
         else:
             self._store.record(trace)
         self._listen(StepRan(record.step, outcome.seconds))
@@ -331,9 +353,14 @@ class Build:
         self._listen(StepFailed(record.step, record.failure))
         return Failed(number)
 
-    def _say_lost(self, numbers: Iterable[int]) -> None:
-        for number in dict.fromkeys(numbers):
-            record = self._record(number)
-            what = "is damaged" if self._store.quarantined else "is missing"
-            record.reason = f"its result {what} in the store"
+    def _say_lost(self, lost: Mapping[Place, Sequence[str]]) -> None:
+        """Say once of each step whose content is gone what is wrong with it."""
+        for place, digests in lost.items():
+            record = self._record(self.scheduler.producer(place)[0])
+            damaged = [digest for digest in digests if digest in self._store.quarantined]
+            named = (damaged or digests)[0].removeprefix("b3:")[:12]
+            what = (
+                "is damaged and was put into quarantine" if damaged else "is missing in the store"
+            )
+            record.reason = f"its result {named}… {what}"
             self._listen(Said(f"{record.step.label}: {record.reason}; it is built again"))

@@ -60,6 +60,13 @@ def _changed(fact: tuple[str, str, str], current: tuple[str, str]) -> str:
             return f"the environment variable {name} changed"
         case "machine":
             return "it read files outside the project on another machine"
+        case "shadows":
+            folder = name.partition(" in ")[2].removeprefix("./")
+            return f"{current[1]} appeared in {'the project' if folder == '.' else folder}"
+        case "module":
+            return f"a package that brings {name} was {'installed' if current[1] else 'removed'}"
+        case "link":
+            return f"where {name} points changed"
         case "listing":
             return f"what the folder {name} holds changed"
         case _:

@@ -21,9 +21,7 @@ def read_growth(grown: Mapping[str, Any]) -> tuple[list[Step], dict[str, Output]
             if name in fields:
                 fields[name] = tuple(fields[name])
         steps.append(Step(**fields))
-    return steps, {
-        name: _read_output(place, steps) for name, place in grown["outputs"].items()
-    }
+    return steps, {name: _read_output(place, steps) for name, place in grown["outputs"].items()}
 
 
 def _read_output(place: Mapping[str, Any], steps: list[Step]) -> Output:

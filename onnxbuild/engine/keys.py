@@ -50,7 +50,17 @@ def make_key(ingredients: Mapping[str, Any]) -> str:
 def cpu_class() -> str:
     """Describe what of the processor can change a number: its kind and its vector instructions."""
     flags = _cpu_flags()
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
+    wanted = (
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx_vnni",
+        "amx_int8",
+        "amx_bf16",
+        "asimddp",
+        "i8mm",
+        "sve",
+    )
     return " ".join([platform.machine(), *(flag for flag in wanted if flag in flags)])
 
 

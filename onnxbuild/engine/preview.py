@@ -56,7 +56,10 @@ def preview(steps: Sequence[Step], store: Store, site: Site, why: Why) -> list[P
             pending.extend(scheduler.handle(Grew(instruction.node, *read_growth(trace.grown))))
         else:
             pending.extend(scheduler.handle(Found(instruction.node, trace.results)))
-    return [found.get(number) or _behind(number, scheduler, found) for number in range(len(scheduler.nodes))]
+    return [
+        found.get(number) or _behind(number, scheduler, found)
+        for number in range(len(scheduler.nodes))
+    ]
 
 
 def _holds(trace: Trace, site: Site, known: dict[str, Any]) -> bool:

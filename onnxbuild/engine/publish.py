@@ -109,7 +109,9 @@ def _swap(staging: str, target: str, say: Callable[[str], None]) -> None:
         f"{target}: this file system cannot exchange folders ({os.strerror(refusal)}); "
         "its files are replaced one by one, build.json last"
     )
-    names = sorted(os.listdir(staging), key=lambda name: (name == BUILD_JSON, not name.endswith(".data")))
+    names = sorted(
+        os.listdir(staging), key=lambda name: (name == BUILD_JSON, not name.endswith(".data"))
+    )
     for name in names:
         os.rename(os.path.join(staging, name), os.path.join(target, name))
     for name in set(os.listdir(target)) - set(names):

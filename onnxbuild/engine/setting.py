@@ -81,7 +81,8 @@ def find_digest(outcome: Outcome, path: str, site: Site) -> str:
     """Give the digest that a worker saw for a file; empty when it saw none."""
     name = name_path(path, site.root, dict(site.roots))
     return next(
-        (value for kind, named, value in outcome.observations if kind == "file" and named == name), ""
+        (value for kind, named, value in outcome.observations if kind == "file" and named == name),
+        "",
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.core.values import plain
 from onnxbuild.errors import StoreError
@@ -48,90 +51,133 @@ CREATE TABLE IF NOT EXISTS published (
 """
 
 
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""What sqlite says of a file whose content is not what it wrote."""
+
+
+class DamagedCacheError(StoreError):
+    """The file of the action cache is damaged. `Actions.set_aside` makes way for a new one."""
+
+
 class Actions:
     """The sqlite file of one store."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self.dropped = 0
+        """Traces that were damaged, and are no more."""
+
+    def set_aside(self, folder: str) -> str:
+        """Move the file, damaged as it is, into `folder`; give its new path. What it knew is lost."""
+        self.close()
+        number = 0
+        while os.path.lexists(target := os.path.join(folder, f"actions-{number}.sqlite")):
+            number += 1
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(self._path + ending, target + ending)
+        return target
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """Give the open file; what sqlite cannot do with it is said in words."""
+        try:
+            yield self._connect()
+        except sqlite3.DatabaseError as error:
+            if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED:
+                raise DamagedCacheError(
+                    f"the action cache is damaged: {error}",
+                    where=self._path,
+                    hint="`onnxbuild run` puts it aside and builds anew; the models in the store are kept",
+                ) from error
+            raise StoreError(
+                f"cannot use the action cache: {error}",
+                where=self._path,
+                hint="the store needs a local disk that can be written and is not full; see settings.store",
+            ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connected() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._connected() as connection:
+            return connection.execute(question, values).fetchall()
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=60, isolation_level=None, check_same_thread=False
+            )
             try:
-                connection = sqlite3.connect(
-                    self._path, timeout=60, isolation_level=None, check_same_thread=False
-                )
-                connection.execute("PRAGMA journal_mode=WAL")
-                # FULL: a finished step survives a power cut, at 1 ms each.
-                connection.execute("PRAGMA synchronous=FULL")
-                layout = connection.execute("PRAGMA user_version").fetchone()[0]
-                if layout not in {0, LAYOUT}:
-                    raise StoreError(
-                        f"the store has layout {layout}, this onnxbuild reads {LAYOUT}",
-                        where=self._path,
-                        hint="use the onnxbuild that wrote it, or another folder as settings.store",
-                    )
-                connection.executescript(TABLES)
-                connection.execute(f"PRAGMA user_version={LAYOUT}")
-            except sqlite3.OperationalError as error:
-                raise StoreError(
-                    f"cannot open the action cache: {error}",
-                    where=self._path,
-                    hint="the store needs a local disk that can be written; see settings.store",
-                ) from error
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
 
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        # FULL: a finished step survives a power cut, at 1 ms each.
+        connection.execute("PRAGMA synchronous=FULL")
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if layout not in {0, LAYOUT}:
+            raise StoreError(
+                f"the store has layout {layout}, this onnxbuild reads {LAYOUT}",
+                where=self._path,
+                hint="use the onnxbuild that wrote it, or another folder as settings.store",
+            )
+        connection.executescript(TABLES)
+        connection.execute(f"PRAGMA user_version={LAYOUT}")
+
     def traces(self, key: str) -> tuple[Trace, ...]:
-        """Give all traces of a key, oldest first."""
-        rows = self._connect().execute(
-            "SELECT body FROM traces WHERE key = ? ORDER BY number", (key,)
-        )
-        return tuple(read_trace(json.loads(body)) for (body,) in rows)
+        """Give all traces of a key, oldest first. A damaged one is dropped, and counted."""
+        rows = self._ask("SELECT number, body FROM traces WHERE key = ? ORDER BY number", key)
+        found = [(number, read_whole(key, body)) for number, body in rows]
+        for number in [number for number, trace in found if trace is None]:
+            self._ask("DELETE FROM traces WHERE number = ?", number)
+            self.dropped += 1
+        return tuple(trace for _, trace in found if trace is not None)
 
     def record(self, trace: Trace) -> None:
         """Keep a trace, once: the same observations and results are the same trace."""
-        fingerprint = json.dumps(
-            [plain(trace.observations), plain(trace.results), trace.grown], sort_keys=True
-        )
-        from onnxbuild.core.digest import digest_bytes
-
-        self._connect().execute(
+        body = plain(trace)
+        told = [body["observations"], body["results"], body["grown"]]
+        fingerprint = digest_bytes(json.dumps(told, sort_keys=True).encode())
+        text = json.dumps(body)
+        self._ask(
             "INSERT INTO traces (key, fingerprint, body, used) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (key, fingerprint) DO UPDATE SET body = excluded.body, used = excluded.used",
-            (
-                trace.key,
-                digest_bytes(fingerprint.encode()),
-                json.dumps(plain(trace)),
-                trace.made,
-            ),
+            trace.key,
+            fingerprint,
+            digest_bytes(text.encode()) + text,
+            trace.made,
         )
 
     def forget(self, key: str) -> int:
         """Drop all traces of a key and give their number."""
-        return self._connect().execute("DELETE FROM traces WHERE key = ?", (key,)).rowcount
+        with self._connected() as connection:
+            return connection.execute("DELETE FROM traces WHERE key = ?", (key,)).rowcount
 
     def touch(self, keys: Iterable[str], now: float) -> None:
         """Note that traces were used, in one transaction."""
-        connection = self._connect()
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             connection.executemany(
                 "UPDATE traces SET used = ? WHERE key = ?", [(now, key) for key in keys]
             )
 
     def latest(self, recipe: str) -> dict[str, str]:
         """Give, by label, the key under which each step of a recipe was last built."""
-        rows = self._connect().execute(
-            "SELECT label, key FROM latest WHERE recipe = ?", (recipe,)
-        )
-        return dict(rows.fetchall())
+        rows = self._ask("SELECT label, key FROM latest WHERE recipe = ?", recipe)
+        return {str(label): str(key) for label, key in rows}
 
     def note_latest(self, recipe: str, keys: Mapping[str, str]) -> None:
         """Remember the key of each step of a recipe, by label."""
-        connection = self._connect()
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO latest (recipe, label, key) VALUES (?, ?, ?)",
                 [(recipe, label, key) for label, key in keys.items()],
@@ -139,21 +185,17 @@ class Actions:
 
     def recipes(self) -> list[str]:
         """List the names of the recipes that were built here."""
-        rows = self._connect().execute("SELECT DISTINCT recipe FROM latest ORDER BY recipe")
+        rows = self._ask("SELECT DISTINCT recipe FROM latest ORDER BY recipe")
         return [name for (name,) in rows]
 
     def logs(self, recipe: str) -> dict[str, LogEntry]:
         """Give, by label, what each step of a recipe printed when it last ran: (status, digest, when)."""
-        rows = self._connect().execute(
-            "SELECT label, status, log, made FROM logs WHERE recipe = ?", (recipe,)
-        )
+        rows = self._ask("SELECT label, status, log, made FROM logs WHERE recipe = ?", recipe)
         return {label: (status, log, made) for label, status, log, made in rows}
 
     def note_logs(self, recipe: str, entries: Mapping[str, LogEntry]) -> None:
         """Remember what steps of a recipe printed, by label; those that failed too."""
-        connection = self._connect()
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO logs (recipe, label, status, log, made) VALUES (?, ?, ?, ?, ?)",
                 [(recipe, label, *entry) for label, entry in entries.items()],
@@ -161,34 +203,29 @@ class Actions:
 
     def published(self, identity: str) -> dict[str, tuple[str, int]] | None:
         """Give the files that publishing a model once made: name -> (digest, bytes)."""
-        row = self._connect().execute(
-            "SELECT files FROM published WHERE identity = ?", (identity,)
-        ).fetchone()
-        if row is None:
+        rows = self._ask("SELECT files FROM published WHERE identity = ?", identity)
+        if not rows:
             return None
-        return {name: (digest, size) for name, (digest, size) in json.loads(row[0]).items()}
+        return {name: (digest, size) for name, (digest, size) in json.loads(rows[0][0]).items()}
 
     def note_published(self, identity: str, made: Mapping[str, tuple[str, int]]) -> None:
         """Remember which files publishing a model makes."""
-        self._connect().execute(
+        self._ask(
             "INSERT OR REPLACE INTO published (identity, files) VALUES (?, ?)",
-            (identity, json.dumps(dict(made))),
+            identity,
+            json.dumps(dict(made)),
         )
 
     def known_files(self) -> dict[str, tuple[Signature, str]]:
         """Give all remembered digests: absolute path -> (signature, digest)."""
-        rows = self._connect().execute(
-            "SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM files"
-        )
+        rows = self._ask("SELECT path, size, mtime_ns, ctime_ns, inode, digest FROM files")
         return {row[0]: ((row[1], row[2], row[3], row[4]), row[5]) for row in rows}
 
     def remember_files(self, known: Mapping[str, tuple[Signature, str]]) -> None:
         """Remember digests of files whose signature has settled."""
         if not known:
             return
-        connection = self._connect()
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
                 [(path, *seen, digest) for path, (seen, digest) in known.items()],
@@ -196,14 +233,23 @@ class Actions:
 
     def all_traces(self) -> list[Trace]:
         """Give every trace, oldest first."""
-        rows = self._connect().execute("SELECT body FROM traces ORDER BY number")
-        return [read_trace(json.loads(body)) for (body,) in rows]
+        rows = self._ask("SELECT key, body FROM traces ORDER BY number")
+        return [trace for row in rows if (trace := read_whole(*row)) is not None]
 
     def close(self) -> None:
         """Close the file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def read_whole(key: str, body: str) -> Trace | None:
+    """Read a trace, which stands behind the digest of its text; None where they do not agree."""
+    start = body.find("{")
+    if start < 0 or body[:start] != digest_bytes(body[start:].encode("utf-8", "surrogatepass")):
+        return None
+    trace = read_trace(json.loads(body[start:]))
+    return trace if trace.key == key else None
 
 
 def read_trace(data: dict[str, Any]) -> Trace:
@@ -232,5 +278,3 @@ def read_artifact(data: dict[str, Any]) -> Artifact:
         parts=tuple(data["parts"]),
         inline=data["inline"],
     )
-
-

@@ -1,0 +1,43 @@
+"""How the steps of a build ended, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from onnxbuild.engine.build import Build
+from onnxbuild.planner import Plan
+from onnxbuild.report.result import Problem, Status, StepResult
+
+
+def find_status(problems: Sequence[Problem], process: Build) -> Status:
+    """Say how the build ended: a failed step weighs more than a missed gate."""
+    if any(record.status in {"failed", "skipped"} for record in process.records):
+        return "failed"
+    return "gate" if problems else "ok"
+
+
+def list_steps(plan: Plan, process: Build) -> Iterator[StepResult]:
+    """Give every step, those that others grew into too."""
+    for record in process.records:
+        yield StepResult(
+            label=record.step.label,
+            recipe=plan.owner(record.step),
+            status=record.status,
+            seconds=record.trace.seconds if record.trace else 0.0,
+            reason=record.reason if record.status in {"ran", "failed"} else "",
+            key=record.key,
+            log=record.trace.log if record.trace else record.log,
+        )
+
+
+def list_failures(process: Build) -> Iterator[Problem]:
+    """Give what went wrong in the steps that failed."""
+    for record in process.records:
+        if record.failure is not None:
+            failure = record.failure
+            yield Problem(
+                what=f"{record.step.label}: {failure.what}",
+                where=failure.where,
+                hint=failure.hint,
+                traceback=failure.traceback,
+            )
