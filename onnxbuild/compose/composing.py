@@ -72,7 +72,11 @@ def compose_anew(
     parsed = parse(overrides, configs)
     parts, mistakes = parts_of(configs, list(parsed.groups), parsed.texts)
     mistakes = [*parsed.mistakes, *mistakes]
+    if mistakes and "defaults" in document.data:
+        # What the recipe is based on may be missing: what it seems to lack then misleads.
+        raise RecipeError(in_order(mistakes))
     data, sources = lay_parts(parts)
+    sources.groups = tuple(configs.groups())
     data, layers, wrong = apply(data, parsed.values)
     sources.layers += layers
     mistakes += wrong
@@ -120,9 +124,9 @@ def read_recipe(path: str, shown_as: str, looking: Looking) -> Document:
             if name.endswith((".yaml", ".yml"))
         ]
         hint = did_you_mean(os.path.basename(path), names)
-        raise UsageError(
-            f"there is no recipe {shown_as}", hint=hint or "`onnxbuild init` writes one"
-        )
+        if not path.endswith((".yaml", ".yml")):
+            hint = "a recipe is a file that ends in .yaml, an override is key=value"
+        raise UsageError(f"there is no recipe {shown_as}", hint=hint)
     return read(content, shown_as)
 
 

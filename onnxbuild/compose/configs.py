@@ -17,8 +17,10 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from onnxbuild.errors import RecipeError
 from onnxbuild.recipe.describe import fields_of
 from onnxbuild.recipe.looking import Looking
+from onnxbuild.recipe.messages import describe
 from onnxbuild.recipe.mistakes import Mistake, Place, did_you_mean
 from onnxbuild.recipe.reader import Document, read
 from onnxbuild.recipe.schema import Recipe
@@ -67,11 +69,13 @@ class Configs(ConfigRepository):  # type: ignore[misc]
         if document is None:
             return None
         self.documents[config_path] = document
-        written = document.data.get("defaults")
-        defaults = written if isinstance(written, list) else []
+        defaults = _defaults_of(document)
         if config_path == PRIMARY:
             defaults = with_own_defaults(defaults)
         header = ConfigSource._get_header_dict("\n".join(document.lines[:10]))
+        if not header.get("package") and config_path.partition("/")[0] not in fields_of(Recipe):
+            # Hydra would put `configs/env/x.yaml` under a key `env`, which no recipe has.
+            header = {**header, "package": "_global_"}
         result = ConfigResult(
             provider="onnxbuild", path=document.name, config=OmegaConf.create({}), header=header
         )
@@ -138,7 +142,7 @@ def shown(path: str) -> str:
 
 def with_own_defaults(written: list[Any]) -> list[Any]:
     """Let the recipe come after what it is based on, and the environment after the recipe."""
-    named = {_group(item) for item in written}
+    named = {_group(item) for item in written if not _is_override(item)}
     added = [{group: None} for group in GROUPS if group not in named]
     if "_self_" not in written:
         written = [*[item for item in written if _group(item) != ENV], "_self_", *_of(written, ENV)]
@@ -178,15 +182,32 @@ def parts_of(
             )
     except MissingConfigException as error:
         return [_part(configs, PRIMARY, "")], [_missing(error, configs, texts)]
+    except RecursionError:
+        what = "a config names itself in its defaults list, or one that names it"
+        return [_part(configs, PRIMARY, "")], [Mistake(what, place=_defaults_place(recipe))]
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
-        span = recipe.keys.get(("defaults",))
-        place = recipe.place(span) if span else Place(source=recipe.name)
         what = " ".join(str(error).replace(PRIMARY, recipe.name).split())
         return [_part(configs, PRIMARY, "")], [
-            Mistake(f"the defaults list does not work: {what}", place=place)
+            Mistake(f"the defaults list does not work: {what}", place=_defaults_place(recipe))
         ]
     parts = [_part(configs, item.config_path, item.package or "") for item in listed.defaults]
     return parts, []
+
+
+def _defaults_of(document: Document) -> list[Any]:
+    written = document.data.get("defaults")
+    if written is None:
+        return []
+    if isinstance(written, list):
+        return written
+    what = f"`defaults` must be a list, not {describe(written)}"
+    hint = f"write [{written}]" if isinstance(written, str) else ""
+    raise RecipeError([Mistake(what, place=_defaults_place(document), hint=hint)])
+
+
+def _defaults_place(recipe: Document) -> Place:
+    span = recipe.keys.get(("defaults",))
+    return recipe.place(span) if span else Place(source=recipe.name)
 
 
 def _part(configs: Configs, config_path: str, package: str) -> Part:
@@ -219,8 +240,7 @@ def _missing(error: MissingConfigException, configs: Configs, texts: Mapping[str
             order=99,
         )
     else:
-        span = recipe.keys.get(("defaults",))
-        place = recipe.place(span) if span else Place(source=recipe.name)
+        place = _defaults_place(recipe)
     hint = (
         did_you_mean(name, options)
         or f"it would be a file {shown(os.path.join(configs.folders[1], f'{error.missing_cfg_file}.yaml'))}"

@@ -53,11 +53,13 @@ def parse(texts: Sequence[str], configs: Configs) -> Parsed:
                 )
             )
         elif override.key_or_group and configs.group_exists(override.key_or_group):
-            # Hydra wants a `+` for a group that no defaults list names; people should not have to know.
-            if override.key_or_group in chosen or override.is_delete():
+            # Hydra wants a `+` for a group that no defaults list names, and none for one that it names;
+            # people should not have to know.
+            plus = "" if override.key_or_group in chosen else "+"
+            if override.is_delete():
                 groups.append(override)
             else:
-                groups.append(_parse("+" + text.lstrip("+"), shown=text))
+                groups.append(_parse(plus + text.lstrip("+"), shown=text))
         elif "/" in override.key_or_group:
             hint = did_you_mean(override.key_or_group, configs.groups())
             mistakes.append(

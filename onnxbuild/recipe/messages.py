@@ -220,7 +220,7 @@ class _Translation:
                 continue
             at = (*path, key)
             place = self.sources.place(at, "key")
-            groups = ["env", "executor", "store"] if not path and place and not place.source else []
+            groups = self.sources.groups if not path and place and not place.source else ()
             yield Mistake(
                 f"{section} has no key {key!r}",
                 place=place,
@@ -256,7 +256,7 @@ class _Translation:
                 kinds = wanted if isinstance(wanted, list) else [wanted]
                 expected = _either([NAMES[kind] for kind in kinds if kind != "null"])
                 what = f"{name} must be {expected}, not {describe(value)}"
-                hint = _type_hint(kinds, value)
+                hint = _type_hint(kinds, value) or self.text_hint(kinds, value, path)
             case "enum":
                 options = [str(option) for option in wanted if option is not None]
                 text = str(value).removeprefix("torch.")
@@ -276,9 +276,20 @@ class _Translation:
             case "pattern":
                 what = f"{name} cannot be {describe(value)}"
                 hint = "letters, digits, dots, dashes and underscores; it begins with a letter or a digit"
+                if path == ("name",) and not self.sources.given(path):
+                    hint = f"it is the file's name; give the recipe a `name:` of {hint}"
             case _:
                 what = f"{name}: {error.message}"
         return Mistake(what, place=self.sources.place(path), hint=hint, path=path)
+
+    def text_hint(self, kinds: list[str], value: Any, path: KeyPath) -> str:
+        """Say how to write as text what looks like a number, or like true and false."""
+        if set(kinds) - {"null"} != {"string"} or not isinstance(value, int | float):
+            return ""
+        place = self.sources.place(path)
+        if place is None or place.source:
+            return "put it in quotes"
+        return f"quotes that the shell leaves: \"{dotted(path)}='{describe(value)}'\""
 
 
 def describe(value: Any) -> str:

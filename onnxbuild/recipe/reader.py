@@ -311,7 +311,7 @@ class _Reading:
         raise _StopError(Mistake(what, place=self.document.place(span), hint=hint))
 
 
-_MODEL_HINT = "a recipe begins with `model:`; `onnxbuild init` writes one"
+_MODEL_HINT = "a recipe needs `model:`, as in model: {entry: path/file.py:function}"
 
 
 def _lines(text: str) -> list[str]:

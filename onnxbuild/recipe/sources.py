@@ -62,7 +62,9 @@ class OverrideLayer:
             return None
         key, _, value = self.text.partition("=")
         in_key = part == "key" and len(path) <= len(self.path)
-        column, width = (len(key) + 1, len(value)) if not in_key else self._segment(key)
+        column, width = (
+            (len(key) + 1, len(value)) if not in_key else self._segment(key, max(0, len(path) - 1))
+        )
         return Place(
             source="",
             column=column + 1,
@@ -73,9 +75,10 @@ class OverrideLayer:
         )
 
     @staticmethod
-    def _segment(key: str) -> tuple[int, int]:
-        start = max(key.rfind("."), key.rfind("+"), key.rfind("~")) + 1
-        return start, len(key) - start
+    def _segment(key: str, depth: int) -> tuple[int, int]:
+        names = key.lstrip("+~").split(".")
+        start = len(key) - len(".".join(names[depth:]))
+        return start, len(names[depth]) if depth < len(names) else 1
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class Sources:
     layers: list[Layer] = field(default_factory=list)
     recipe: int = 0
     """Which of them is the recipe file itself."""
+    groups: tuple[str, ...] = ("env", "executor", "store")
+    """The groups of configs from which an override may choose."""
 
     def place(self, path: KeyPath, part: Part = "value") -> Place | None:
         """Say where the value at `path` was written, or the nearest thing around it."""

@@ -13,6 +13,53 @@ def write_env(project, name, text):
     (project / "configs/env" / f"{name}.yaml").write_text("# @package _global_\n" + text)
 
 
+def test_a_config_needs_no_header(project):
+    """What a config of any group says is said of the recipe, as in a file of overrides."""
+    write_env(project, "prod", "")
+    (project / "configs/env/prod.yaml").write_text("export: {opset: 20}\n")
+    (project / "configs/size").mkdir()
+    (project / "configs/size/big.yaml").write_text("model: {kwargs: {width: 64}}\n")
+    (project / "configs/size/small.yaml").write_text("model: {kwargs: {width: 4}}\n")
+    (project / "recipes/derived.yaml").write_text("defaults: [small, {/size: small}]\nname: derived\n")
+
+    plain = compose(PATH, ["env=prod", "size=big"]).recipe
+    derived = compose("recipes/derived.yaml", ["size=big"]).recipe
+    with_plus = compose("recipes/derived.yaml", ["+size=big"]).recipe
+
+    assert (plain.export.opset, plain.model.kwargs["width"]) == (20, 64)
+    assert derived.model.kwargs["width"] == with_plus.model.kwargs["width"] == 64
+
+
+def test_a_recipe_may_choose_its_environment(project):
+    """An environment in the defaults list is taken when the call names none, however it is written there."""
+    write_env(project, "prod", "export: {opset: 20}\n")
+    for name, item in (("plain", "env: prod"), ("overriding", "override env: prod")):
+        (project / f"recipes/{name}.yaml").write_text(f"defaults: [small, {{{item}}}]\n")
+
+    opsets = [compose(f"recipes/{name}.yaml").recipe.export.opset for name in ("plain", "overriding")]
+
+    assert opsets == [20, 20]
+
+
+def test_what_a_missing_base_would_give_is_not_missed(project):
+    """Only the mistake in the defaults list is told, not what the recipe seems to lack without it."""
+    (project / "recipes/derived.yaml").write_text("defaults: [smal]\nname: derived\n")
+
+    mistakes = validate("recipes/derived.yaml")
+
+    assert [mistake.what for mistake in mistakes] == ["there is no config smal"]
+
+
+def test_a_file_whose_name_is_no_recipes_name_is_told_so(project):
+    """The name came from the file: that is said, and what to do."""
+    (project / "recipes/my model.yaml").write_text((project / PATH).read_text())
+
+    (mistake,) = validate("recipes/my model.yaml")
+
+    assert "it is the file's name; give the recipe a `name:`" in mistake.hint
+    assert compose("recipes/my model.yaml", ["name=mine"]).recipe.name == "mine"
+
+
 def test_short_forms_are_written_out(project):
     """What a recipe leaves to be understood is there in the end."""
     recipe = compose(PATH).recipe

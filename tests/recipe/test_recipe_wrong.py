@@ -146,6 +146,9 @@ CASES = {
     "malformed_interpolation": GOOD + "description: '${a'\n",
     "tab": GOOD.replace("  entry:", "\tentry:"),
     "defaults": "defaults: [base, {nothing: here}]\n" + GOOD,
+    "defaults_are_text": "defaults: base\n" + GOOD,
+    "defaults_in_a_circle": "defaults: [r]\n" + GOOD,
+    "numbers_for_text": GOOD + "description: 3\n",
     "hydra": GOOD + "hydra: {run: {dir: x}}\n",
     "long_line": GOOD.replace("outputs: [logits]", "outputs: [" + ", ".join(f"output_{n}" for n in range(40)) + ", 7]"),
     "several": GOOD.replace("opset: 18", "opsett: 18").replace("range: [0, 1]", "rnage: [0, 1]").replace(
@@ -167,7 +170,10 @@ OVERRIDES = {
     "override_package": ["export@x.opset=3"],
     "override_through_text": ["model.entry.x.y=1"],
     "override_scalar": ["name.first=x", "inputs.image.shape.9=1"],
+    "override_text": ["description=3", "export.metadata.fast=true"],
+    "override_group": ["sise=big", "size=bgi"],
     "environment_mistake": ["env=wrong"],
+    "config_mistake": ["size=big"],
 }
 
 ENVIRONMENT = """\
@@ -182,6 +188,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "net").mkdir()
     (tmp_path / "configs/env").mkdir(parents=True)
     (tmp_path / "configs/env/wrong.yaml").write_text(ENVIRONMENT)
+    (tmp_path / "configs/size").mkdir()
+    (tmp_path / "configs/size/big.yaml").write_text("modell: {kwargs: {width: 64}}\n")
     (tmp_path / "net/model.py").write_text(MODEL)
     (tmp_path / "net/data.py").write_text(DATA)
     (tmp_path / "net/broken.py").write_text("def build(:\n")
