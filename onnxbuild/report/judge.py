@@ -203,7 +203,7 @@ def _excess(item: Json, rtol: float, atol: float) -> tuple[float, float, float]:
 
 def _judge_half(fidelity: Json) -> Iterator[Finding]:
     half = fidelity.get("half") or {}
-    results = half.get("true_half", {})
+    results = half.get("true_half") or half.get("rounded") or {}
     fails = []
     for name, item in results.items():
         broken = [*_find_broken(name, [("example", item)], {})]

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.recipe.schema import Verify
 from onnxbuild.report.judge import judge
+from onnxbuild.steps.verify import half
 from onnxbuild.steps.verify.run import verify
 from onnxbuild.steps.verify.spec import VerifyOptions
 
@@ -268,6 +269,46 @@ def test_a_mask_of_minus_infinity_is_no_overflow(bench):
 
     assert "overflow" not in found["half"]
     assert not [line for line in gates(found, "fp16") if "half" in line]
+
+
+@pytest.mark.parametrize(
+    ("row", "level"),
+    [
+        pytest.param([0, 1, 1, 1], "warning", id="harmless"),
+        pytest.param([1, 1, 1, 1], "gate", id="nothing-left"),
+    ],
+)
+def test_scores_that_become_minus_infinity_are_judged_by_what_comes_of_them(bench, monkeypatch, row, level):
+    """Too large a model for the reference implementation: a masked score does no harm before a softmax, a row of
+    nothing else gives no numbers."""
+    monkeypatch.setattr(half, "MOST_NODES", 0)
+    hidden = np.tile(np.array([row], np.float16), WIDTH // 4)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        helper.make_node("MatMul", ["h", "w"], ["scores"]),
+        helper.make_node("Mul", ["hidden", "least"], ["mask"]),
+        helper.make_node("Add", ["scores", "mask"], ["masked"], name="hide"),
+        helper.make_node("Mul", ["masked", "two"], ["doubled"], name="double"),
+        helper.make_node("Softmax", ["doubled"], ["p"]),
+        helper.make_node("Cast", ["p"], ["y"], to=TensorProto.FLOAT),
+    ]
+    weight = np.eye(WIDTH, dtype=np.float16)
+    constants = {
+        "w": weight, "hidden": hidden, "least": np.array(-65504, np.float16), "two": np.array(2, np.float16)
+    }  # fmt: skip
+    model = make_model(
+        nodes, constants, [("x", TensorProto.FLOAT, ["batch", WIDTH])], [("y", TensorProto.FLOAT)]
+    )
+
+    def expect(x):
+        doubled = (x + hidden * -65504.0) * 2
+        shares = np.exp(doubled - doubled.max(1, keepdims=True))
+        return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+
+    found = run(bench, model, expect)
+
+    assert found["half"]["overflow"]["node"] == "double"
+    assert ("node 'double'" in "".join(gates(found, "fp16"))) == (level == "gate")
 
 
 def test_a_large_half_model_is_not_run_in_the_slow_implementation(bench):
