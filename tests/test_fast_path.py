@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-
 from small_project import make_project, onnxbuild
 
 HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "hydra", "omegaconf", "yaml", "jsonschema", "rich"}
