@@ -16,12 +16,39 @@ from onnxbuild.graph.weights import weights
 LARGE = 1_500_000_000
 """Bytes of weights from which a library is told to write them beside the graph."""
 
+SUFFIXES = ("_quantized", "_Transposed_quantized")
+"""What onnxruntime appends to the name of a weight that it makes integers of. The dynamic quantizer turns a Gemm
+into a MatMul first, whose weight is transposed."""
+
+KEPT_SUFFIXES = ("", "_Transposed")
+"""What it may have appended to the name of a weight that it leaves."""
+
+MARKS = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "ConvInteger",
+}
+"""Operators by which a quantized model is known, and those whose names begin with ``QLinear``."""
+
+HALF_QDQ = 19
+"""The opset from which QuantizeLinear and DequantizeLinear take half precision."""
+
+PROCESSOR_LAYOUT = "com.microsoft.nchwc"
+"""The domain of operators that onnxruntime's ``all`` level lays out for one class of processor."""
+
 NEEDS_OPSET = {"QInt16": 21, "QUInt16": 21, "QInt4": 21, "QUInt4": 21, "QFLOAT8E4M3FN": 19}
 """The opset from which the standard operators can quantize to a type."""
 
 
-def check_model(model: ir.Model, types: Iterable[str], *, least: int = 10) -> int:
-    """Give the opset. Raises `StageError` where quantization would need, and take, a higher one."""
+def check_model(
+    model: ir.Model, types: Iterable[str], *, least: int = 10, least_half: int | None = None
+) -> int:
+    """Give the opset. Raises `StageError` where quantization would need, and take, a higher one.
+
+    `least_half` is the opset from which a model in half precision can be quantized; None if never.
+    """
     opset = model.opset_imports.get("") or model.opset_imports.get("ai.onnx") or 0
     for name in ("", *types):
         needed = NEEDS_OPSET.get(name, least)
@@ -31,7 +58,36 @@ def check_model(model: ir.Model, types: Iterable[str], *, least: int = 10) -> in
                 hint=f"set export.opset to {needed} or more"
                 + (", or use QInt8 or QUInt8" if name else ""),
             )
+    nodes = list(model.graph.all_nodes())
+    if any(node.domain == PROCESSOR_LAYOUT for node in nodes):
+        raise StageError(
+            "the model is laid out for this class of processor, and onnxruntime cannot quantize that",
+            hint="quantize first, and let the stage with `level: all` start from the result",
+        )
+    if is_half(model) and (least_half is None or opset < least_half):
+        below = "" if least_half is None else f" below opset {least_half}"
+        raise StageError(
+            f"the model is in half precision, which cannot be quantized like this{below}",
+            hint="start from a float32 stage; `float16` can start from a quantized one"
+            + (", or `quantize_static` with QDQ from this one" if least_half is None else ""),
+        )
     return opset
+
+
+def is_half(model: ir.Model) -> bool:
+    """True for a model that has weights in half precision."""
+    return any(value.dtype == ir.DataType.FLOAT16 and _is_weight(value) for value in weights(model))
+
+
+def check_fresh(model: ir.Model) -> None:
+    """Raise `StageError` for a model that is quantized: scales would be put on top of scales."""
+    for node in model.graph.all_nodes():
+        if node.op_type in MARKS or node.op_type.startswith("QLinear"):
+            raise StageError(
+                f"the model is quantized already: it has {node.op_type} nodes",
+                hint="start from a stage before that (`from:`); to quantize some operators one way and some "
+                "another, quantize statically first and dynamically after",
+            )
 
 
 def check_nodes(
@@ -69,33 +125,45 @@ def account(before: ir.Model, after: ir.Model, op_types: Collection[str]) -> dic
     A weight is a float tensor of two or more dimensions: vectors, such as biases and scales, stay
     float. Raises `StageError` where none was quantized.
     """
-    floats = {value.name for value in weights(after) if _is_weight(value)}
+    made = {value.name: value for value in weights(after)}
     kept: dict[str, str] = {}
     quantized, total, saved = 0, 0, 0
+    left: Counter[str] = Counter()
     for value in weights(before):
         if not _is_weight(value) or value.const_value is None:
             continue
         size = value.const_value.nbytes
         total += size
-        if value.name not in floats:
+        if any(_is_integer(made.get(f"{value.name}{suffix}")) for suffix in SUFFIXES):
             quantized += 1
             saved += size
-            continue
         users = Counter(node.op_type for node, _ in value.uses())
-        asked = sorted(set(users) & set(op_types))
-        why = "left by onnxruntime or excluded" if asked else "not among the quantized operators"
-        kept[value.name or ""] = f"{', '.join(sorted(users)) or 'unused'}: {why}"
+        if any(f"{value.name}{suffix}" in made for suffix in KEPT_SUFFIXES):
+            asked = sorted(set(users) & set(op_types))
+            why = (
+                "left by onnxruntime or excluded" if asked else "not among the quantized operators"
+            )
+            kept[value.name or ""] = f"{', '.join(sorted(users)) or 'unused'}: {why}"
+            left.update(users)
     if not quantized:
         raise StageError(
             "no weight became integer",
-            hint=f"of the operators to quantize ({', '.join(sorted(op_types))}) none has a constant weight here;"
-            " see op_types_to_quantize, nodes_to_exclude",
+            hint=f"the weights are those of {', '.join(sorted(left)) or 'no operator'}; to quantize are "
+            f"{_first(sorted(op_types))}. Fused operators: quantize first, fuse after",
         )
     return {
         "quantized_weights": quantized,
         "float_weights": kept,
         "quantized_share": round(saved / total, 4) if total else 0.0,
     }
+
+
+def hint_for(model: ir.Model) -> str:
+    """Say what to do about a model that a quantizer fails on."""
+    fused = sorted({n.op_type for n in model.graph.all_nodes() if n.domain == "com.microsoft"})
+    if fused:
+        return f"quantize before operators are fused: the model has {_first(fused)}"
+    return "try pre_process: true, or leave the operator out with `nodes_to_exclude`"
 
 
 def quant_type(name: str) -> QuantType:
@@ -117,6 +185,18 @@ def _read_override(override: Mapping[str, Any]) -> dict[str, Any]:
     if "convert" in read:
         read["convert"] = _read_override(read["convert"])
     return read
+
+
+def _first(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _is_integer(value: ir.Value | None) -> bool:
+    return (
+        value is not None
+        and value.const_value is not None
+        and value.const_value.dtype not in {ir.DataType.FLOAT, ir.DataType.FLOAT16}
+    )
 
 
 def _is_weight(value: ir.Value) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 
+import onnx_ir as ir
 import onnxruntime as ort
 
 from onnxbuild.errors import StageError
 
 ERROR = 3
 """onnxruntime's log level for errors."""
+
+WIDENING = "InsertedPrecisionFreeCast_"
+"""How the names of the casts begin that onnxruntime puts around what it computes in float32 instead."""
 
 MESSAGE_LIMIT = 400
 """Characters of a library's message that a reader is shown."""
@@ -33,6 +37,17 @@ def load(path: str, *, threads: int = 1, made_by: str, hint: str = "") -> ort.In
             f"onnxruntime does not load what {made_by} made: {readable(error)}",
             hint=hint or "leave out the operator that it names, or use another stage",
         ) from error
+
+
+def widened(model: ir.Model) -> list[str]:
+    """Name the operators that onnxruntime moved from half precision to float32 in a graph that it saved.
+
+    Its CPU provider has few kernels for half precision. It puts casts around the others, whatever
+    the level, and leaves them in what it saves.
+    """
+    casts = [node for node in model.graph if (node.name or "").startswith(WIDENING)]
+    users = {user.op_type for cast in casts for value in cast.outputs for user, _ in value.uses()}
+    return sorted(users - {"Cast"})
 
 
 def readable(error: BaseException) -> str:

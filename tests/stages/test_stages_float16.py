@@ -192,10 +192,14 @@ def test_half_of_half_is_refused(bench):
 
 def test_what_does_not_load_is_explained(bench):
     """An operator that has no half precision fails the stage with its name and the way out."""
-    quantized = "q, s, z = DynamicQuantizeLinear(m)  f = DequantizeLinear(q, s, z)"
-    model = bench.put(make(f"m = MatMul(x, w)  {quantized}  y = Add(f, m)", w=noise(64, 64)))
+    proto = make("y = MatMul(x, w)", w=noise(64, 64))
+    proto.graph.node[0].output[0] = "m"
+    proto.graph.node.append(helper.make_node("CDist", ["m", "x"], ["y"], domain="com.microsoft"))
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "other"
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model = bench.put(proto)
 
-    with pytest.raises(StageError, match="QuantizeLinear") as caught:
+    with pytest.raises(StageError, match="CDist") as caught:
         bench.apply(Float16(), model)
 
     assert "op_block_list" in caught.value.hint

@@ -74,4 +74,10 @@ def _optimize(path: str, work: Work) -> str:
         print(f"basic optimization failed ({reason}); the model is quantized without it")  # noqa: T201
         work.notes["optimization"] = f"left out: {reason}"
         return path
-    return target if os.path.exists(target) else path
+    if not os.path.exists(target):
+        return path
+    widened = sessions.widened(read(target))
+    if widened:
+        work.notes["optimization"] = f"left out: it would compute {', '.join(widened)} in float32"
+        return path
+    return target

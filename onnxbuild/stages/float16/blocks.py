@@ -22,6 +22,17 @@ TYPE_ATTRIBUTES = ("dtype", "output_dtype", "output_datatype")
 """Attributes that say the type of a node's result (``RandomNormal``, ``EyeLike`` …)."""
 
 
+QUANTIZING = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention", "QGemm",
+    "QEmbedLayerNormalization", "QuantizeWithOrder", "DequantizeWithOrder",
+)  # fmt: skip
+"""Operators that quantize, or compute with integers, and those that begin with ``QLinear``."""
+
+ANY_PRECISION = {"Cast", "Shape", "Size"}
+"""Operators that hand on a quantized value, or ask nothing of its precision."""
+
+
 @dataclass(slots=True)
 class Blocks:
     """What stays float32."""
@@ -50,6 +61,10 @@ def find_blocks(model: ir.Model, options: Float16) -> Blocks:
         operators={*DEFAULT_OP_BLOCK_LIST, *options.op_block_list} - {"Cast"},
         nodes={*options.node_block_list, *casts},
     )
+    blocks.operators |= {node.op_type for node in model.graph.all_nodes() if quantizes(node)}
+    for node in _beside_quantized(model):
+        blocks.nodes.add(node.name or "")
+        blocks.reasons[node.name or ""] = "takes or gives what is quantized"
     for name, array, users, maker in _constants(model):
         finite = np.abs(array[np.isfinite(array)])
         large = finite[finite > options.max_finite_val]
@@ -65,6 +80,33 @@ def find_blocks(model: ir.Model, options: Float16) -> Blocks:
                 blocks.nodes.add(node.name or "")
                 blocks.reasons[node.name or ""] = reason
     return blocks
+
+
+def quantizes(node: ir.Node) -> bool:
+    """True for a node that quantizes, or computes with integers."""
+    return node.op_type in QUANTIZING or node.op_type.startswith("QLinear")
+
+
+def _beside_quantized(model: ir.Model) -> Iterator[ir.Node]:
+    """Give the nodes between those that quantize, which runtimes join with them.
+
+    Sums of integers, and scales, are also beyond half precision.
+    """
+    for node in model.graph.all_nodes():
+        if not quantizes(node):
+            continue
+        pending = [user for value in node.outputs for user, _ in value.uses()]
+        while pending:
+            user = pending.pop()
+            if user.op_type == "Cast":
+                pending += [after for value in user.outputs for after, _ in value.uses()]
+            elif user.op_type not in ANY_PRECISION and not quantizes(user):
+                yield user
+        maker = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+        if maker is None or quantizes(maker) or maker.op_type in ANY_PRECISION:
+            continue
+        if all(quantizes(user) for value in maker.outputs for user, _ in value.uses()):
+            yield maker
 
 
 def _says_its_type(node: ir.Node) -> bool:

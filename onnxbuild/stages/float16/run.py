@@ -13,6 +13,7 @@ import warnings
 import onnx
 import onnx_ir as ir
 from onnxconverter_common import float16
+from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
@@ -23,7 +24,13 @@ from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import from_proto, inline_functions, proto_graphs, read, store_root
 from onnxbuild.graph.names import check_names
 from onnxbuild.graph.weights import blob_digest, weights
-from onnxbuild.stages.float16.blocks import Blocks, find_blocks, lift_large, separate_shared
+from onnxbuild.stages.float16.blocks import (
+    Blocks,
+    find_blocks,
+    lift_large,
+    quantizes,
+    separate_shared,
+)
 from onnxbuild.stages.float16.half import halve
 from onnxbuild.stages.float16.interface import keep_types, kept_names
 from onnxbuild.stages.float16.spec import Float16
@@ -41,6 +48,12 @@ def convert(work: Work) -> dict[str, Artifact]:
         {node.name for node in before.graph if node.name},
         option="node_block_list",
         what="node",
+    )
+    check_names(
+        options.op_block_list,
+        {node.op_type for node in before.graph.all_nodes()} | known_operators(),
+        option="op_block_list",
+        what="operator",
     )
     proto = inline_functions(onnx.load(work.input("model"), load_external_data=False))
     named = from_proto(proto, store_root(work.store))
@@ -67,6 +80,11 @@ def convert(work: Work) -> dict[str, Artifact]:
         hint="put the operator that it names into `op_block_list`, or the node into `node_block_list`",
     )
     return {"model": artifact}
+
+
+def known_operators() -> set[str]:
+    """Name all operators that this onnxruntime knows, of every domain."""
+    return {schema.name for schema in get_all_operator_schema()}
 
 
 def name_nodes(model: ir.Model) -> None:
@@ -159,7 +177,9 @@ def _judge(model: ir.Model, blocks: Blocks) -> dict[str, object]:
     if not halved:
         raise StageError(
             "no weight became half precision",
-            hint="has the model float32 weights, and are their operators not all blocked?",
+            hint="what is left in float32 are the scales of a quantized model: publish that one as it is"
+            if any(quantizes(node) for node in model.graph.all_nodes())
+            else "has the model float32 weights, and are their operators not all blocked?",
         )
     notes: dict[str, object] = {"float16_weights": halved, "float32_weights": kept}
     if blocks.reasons:

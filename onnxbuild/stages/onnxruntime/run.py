@@ -48,6 +48,13 @@ def optimize(work: Work) -> dict[str, Artifact]:
                 hint="look at the operator that it names; `onnxbuild opsets` lists what it runs",
             ) from error
         after = read(target)
+        widened = sessions.widened(after)
+        if widened:
+            raise StageError(
+                f"onnxruntime has no kernels in half precision for {', '.join(widened)} here, and would turn "
+                "them into float32 with casts around them",
+                hint="optimize first, and let `float16` start from this stage (`from:`)",
+            )
         work.notes["nodes"] = [len(before.graph), len(after.graph)]
         if options.level == "all":
             work.notes["machine"] = "optimized for this class of processor; others may not run it"

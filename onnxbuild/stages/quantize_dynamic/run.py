@@ -53,7 +53,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
         except Exception as error:
             raise StageError(
                 f"{LIBRARY} fails on this model: {sessions.readable(error)}",
-                hint="try pre_process: true, or leave the operator out with `nodes_to_exclude`",
+                hint=quantization.hint_for(before),
             ) from error
     after = read(target)
     reuse(before, after)

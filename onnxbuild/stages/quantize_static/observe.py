@@ -47,7 +47,9 @@ def observe(work: Work) -> dict[str, Artifact]:
     """Note the ranges as plain numbers. The data are streamed: one item is in memory at a time."""
     options = build(ObserveOptions, work.options)
     known = sorted({*QLinearOpsRegistry, *QDQRegistry})
-    quantization.check_model(read(work.input("model")), [])
+    model = read(work.input("model"))
+    quantization.check_model(model, [], least_half=quantization.HALF_QDQ)
+    quantization.check_fresh(model)
     _check(options, known)
     with scratch_copy(work) as path:
         calibrater = _make(path, options, known, work)

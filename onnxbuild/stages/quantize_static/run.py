@@ -32,7 +32,11 @@ def quantize(work: Work) -> dict[str, Artifact]:
     """Quantize; says in the notes which weights became integers and which did not."""
     options = build(QuantizeOptions, work.options)
     before = read(work.input("model"))
-    opset = quantization.check_model(before, [options.weight_type, options.activation_type])
+    opset = quantization.check_model(
+        before,
+        [options.weight_type, options.activation_type],
+        least_half=quantization.HALF_QDQ if options.quant_format == "QDQ" else None,
+    )
     _check_types(options)
     per_channel = _per_channel(options, opset)
     known = sorted(
@@ -48,7 +52,9 @@ def quantize(work: Work) -> dict[str, Artifact]:
     op_types = sorted(options.op_types_to_quantize) or known
     with scratch_copy(work) as path:
         model = load_model_with_shape_infer(Path(path))
-    quantized = _quantize(model, options, per_channel, op_types, work.json("ranges"))
+    quantized = _quantize(
+        model, options, per_channel, op_types, work.json("ranges"), quantization.hint_for(before)
+    )
     after = from_proto(quantized, store_root(work.store))
     reuse(before, after)
     work.notes["per_channel"] = per_channel
@@ -63,6 +69,7 @@ def _quantize(
     per_channel: bool,
     op_types: list[str],
     ranges: Any,
+    hint: str,
 ) -> onnx.ModelProto:
     """Do what `onnxruntime.quantization.quantize_static` does once it has the ranges."""
     extra = quantization.read_extra(options.extra_options, QUANTIZER_OPTIONS)
@@ -91,7 +98,7 @@ def _quantize(
     except Exception as error:
         raise StageError(
             f"{LIBRARY} fails on this model: {sessions.readable(error)}",
-            hint="try pre_process: true, or leave the operator out with `nodes_to_exclude`",
+            hint=hint,
         ) from error
     return quantizer.model.model
 
