@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from onnxbuild.cli import console
 from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, VariantResult
@@ -10,7 +11,13 @@ from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, Varia
 
 def summarize(result: BuildResult) -> str:
     """Write the tables of a build: each recipe's variants, the steps, and one line that counts them."""
-    parts = [_recipe(recipe) for recipe in result.recipes.values()]
+    parts = []
+    for recipe in result.recipes.values():
+        parts.append(_recipe(recipe))
+        refused = [
+            item for item in recipe.variants.values() if item.findings and not item.published
+        ]
+        parts += [_gates(refused)] if refused else []
     parts.append(_steps(result))
     parts.append(_count(result))
     return "\n\n".join(parts)
@@ -41,6 +48,24 @@ def _variant(item: VariantResult, *, with_metric: bool) -> list[str]:
         row.append(_metric(item))
     row.append(os.path.relpath(item.path) if item.published else "not published")
     return row
+
+
+def _gates(variants: Sequence[VariantResult]) -> str:
+    """Write what was measured of variants that are not published against what was asked."""
+    rows = [
+        [
+            item.variant,
+            finding.what,
+            finding.measured,
+            finding.asked,
+            "ok" if finding.passed else "missed",
+            finding.where,
+        ]
+        for item in variants
+        for finding in item.findings
+        if finding.level == "gate"
+    ]
+    return console.table(["not published", "what", "measured", "asked", "", "where"], rows)
 
 
 def _metric(item: VariantResult) -> str:

@@ -20,6 +20,8 @@ SLOWER = 0.75
 """Speed over that of the exported model below which it is worth a word: on a busy machine timings vary by a fifth."""
 SLACK = 1e-9
 """Differences of decimal fractions: 0.93 - 0.92 is more than 0.01."""
+ONE = "metric"
+"""What `onnxbuild.steps.evaluate` calls a metric that is a single number."""
 HALF_LIMIT = 65504
 """The largest number that half precision holds."""
 
@@ -248,8 +250,18 @@ def _judge_proof(precision: Precision, verify: Verify, fidelity: Json) -> Iterat
             hint="look at the inputs' `range` and `values`: with these the comparison says little",
             level="warning",
         )
-    tried = [item for item in fidelity.get("perturbed", {}).get("tried", ()) if "outputs" in item]
+    perturbed = fidelity.get("perturbed", {})
+    tried = [item for item in perturbed.get("tried", ()) if "outputs" in item]
     if not tried:
+        failed = [f"{item['weight']}: {item['failed']}" for item in perturbed.get("tried", ())]
+        if "weightless" not in fidelity:
+            yield Finding(
+                what="comparison with a weight broken on purpose",
+                asked="a missed tolerance",
+                measured=f"not possible: {'; '.join(failed) or perturbed.get('none', 'not tried')}",
+                passed=False,
+                level="warning",
+            )
         return
     caught = next((item for item in tried if _fails(item, precision, verify)), None)
     names = ", ".join(item["weight"] for item in tried)
@@ -277,10 +289,13 @@ def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -
     if not metric:
         yield Finding(what="metric", asked="a value", measured="missing", passed=False)
         return
+    function = (verify.metric or "").rpartition(":")[2]
     for name, value in metric.items():
+        # A single number has no name of its own.
+        called = function or name if set(metric) == {ONE} else name
         if verify.at_least is not None:
             yield Finding(
-                what=name,
+                what=called,
                 asked=f"at {'least' if sign > 0 else 'most'} {_number(verify.at_least)}",
                 measured=_number(value),
                 passed=sign * (value - verify.at_least) >= -SLACK,
@@ -288,7 +303,7 @@ def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -
         if verify.max_drop is not None:
             known = (reference or {}).get(name)
             yield Finding(
-                what=name,
+                what=called,
                 asked=f"at most {_number(verify.max_drop)} worse than PyTorch's {_number(known)}",
                 measured=_number(value),
                 passed=known is not None and sign * (known - value) <= verify.max_drop + SLACK,

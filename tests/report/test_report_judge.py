@@ -275,3 +275,18 @@ def test_a_graph_without_its_weights_is_not_judged():
 
     assert [item.passed for item in findings] == [True]
     assert "keeps the weights out" in findings[0].measured
+
+
+@pytest.mark.parametrize(
+    ("perturbed", "told"),
+    [
+        ({"none": "the model has no weights that could be broken"}, "no weights"),
+        ({"tried": [{"weight": "w", "failed": "it does not load"}]}, "w: it does not load"),
+    ],
+)
+def test_comparison_that_was_not_proven_is_reported(perturbed, told):
+    """Where no weight could be broken, nobody is left to believe that one was."""
+    (line,) = missed(make_fidelity(("example", {}), perturbed=perturbed), level="warning")
+
+    assert "not possible" in line
+    assert told in line
