@@ -149,7 +149,8 @@ def drop_project_modules(folders: Iterable[str] = ()) -> None:
 def _places(module: Any) -> list[str]:
     file = getattr(module, "__file__", None)
     if isinstance(file, str):
-        return [os.path.abspath(file)]
+        # A relative one is no file: torch.ops says that it is `_ops.py`.
+        return [file] if os.path.isabs(file) else []
     try:
         return [os.path.abspath(folder) + "/" for folder in getattr(module, "__path__", ())]
     except (TypeError, KeyError, AttributeError):

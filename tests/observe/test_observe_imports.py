@@ -1,6 +1,8 @@
 import os
 import shutil
+import sys
 import sysconfig
+import types
 
 import pytest
 
@@ -237,6 +239,16 @@ def test_project_modules_are_dropped(project, monkeypatch):
     for seen in (first, stale, again):
         assert "./fresh_module.py" in seen.names("file") or seen is stale
     assert "os" in __import__("sys").modules
+
+
+def test_modules_that_are_no_files_stay(project, monkeypatch):
+    """A module that a library makes up, with a relative name for its file, is not the project's."""
+    monkeypatch.chdir(project.root)
+    made_up = types.ModuleType("made_up")
+    made_up.__file__ = "_made_up.py"
+    monkeypatch.setitem(sys.modules, "made_up", made_up)
+
+    assert "made_up" not in loader.project_modules([project.root])
 
 
 def test_an_extension_module_of_the_project_counts(project):
