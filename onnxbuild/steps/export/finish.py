@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import onnx
 import onnx_ir as ir
 
 from onnxbuild.errors import ExportError
@@ -17,6 +18,13 @@ def finish(model: ir.Model, options: ExportOptions) -> None:
     """Apply what the recipe's section ``export`` says of the file, and its description."""
     export = options.export
     if export.ir_version is not None:
+        if export.ir_version > onnx.IR_VERSION:
+            raise ExportError(
+                f"there is no IR version {export.ir_version}: the onnx that is installed knows up to "
+                f"{onnx.IR_VERSION}",
+                where="export.ir_version",
+                hint="leave it out to have the exporter's own",
+            )
         if export.ir_version < INITIALIZERS_FREE and not export.keep_initializers_as_inputs:
             raise ExportError(
                 f"IR version {export.ir_version} needs the weights as inputs of the graph",

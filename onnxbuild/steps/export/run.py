@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 import torch
@@ -27,6 +28,7 @@ from onnxbuild.steps.export.spec import DEFAULT_OPSET, ExportOptions
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
+from onnxbuild.steps.model.program import read_inputs
 from onnxbuild.steps.model.user import say
 
 
@@ -50,6 +52,9 @@ def warm() -> None:
 def export(work: Work) -> dict[str, Artifact]:
     """Give the model as an ONNX graph that is what the recipe asks, or raise `ExportError`."""
     options = build(ExportOptions, work.options)
+    if options.model.program is not None and not options.inputs:
+        inputs, bounds = read_inputs(options.model.program)
+        options = replace(options, inputs=inputs, dims={**bounds, **options.dims})
     target = read_target(work, options)
     if options.model.onnx is not None:
         return {"model": export_onnx(work, options, target)}

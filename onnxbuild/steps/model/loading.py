@@ -230,6 +230,10 @@ def _from_huggingface(model: Model) -> nn.Module:
         )
     with user_code(f"transformers cannot load {folder}"):
         module = kind.from_pretrained(folder, local_files_only=True)
+    if getattr(module.config, "use_cache", False):
+        # Keys and values for the next token are no tensors but objects, and no use without an input for them.
+        say("use_cache is off: keys and values of attention are no outputs")
+        module.config.use_cache = False
     if model.weights is not None:
         load_state(module, read_state(model.weights), model.weights, assign=False)
     return _checked(module, folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -167,20 +169,41 @@ def _load_pickle(path: str) -> Any:
     from pickle import UnpicklingError
 
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            # Files of torch < 1.6 are no zip archives and cannot be mapped.
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # The error that follows says more.
+            warnings.filterwarnings("ignore", message=".*looks like a TorchScript archive.*")
+            return _load_mapped(path)
     except (UnpicklingError, EOFError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"{path} cannot be read with weights_only: {describe(error).splitlines()[0]}",
-            where="model.weights",
-            hint="a whole pickled module runs code when it is read, so it is refused; save its state dict: "
-            "torch.save(model.state_dict(), path)",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _load_mapped(path: str) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):
+            raise
+        # Files of torch < 1.6 are no zip archives and cannot be mapped.
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unreadable(path: str, error: Exception) -> ModelError:
+    """Say what torch.load stumbled over, without its advice to run the code in the file."""
+    text = str(error)
+    if "TorchScript" in text:
+        what = f"{path} is a TorchScript model, and no file of weights"
+        hint = "make it the model: an `entry` that returns torch.jit.load(path)"
+    elif found := re.search(r"\bGLOBAL (\S+)", text):
+        what = f"{path} holds {found[1]}, whose code would run when it is read"
+        hint = (
+            "weights are read with weights_only, which refuses that; save the state dict alone: "
+            "torch.save(model.state_dict(), path)"
+        )
+    else:
+        reason = text.strip().splitlines()[0].split(". ")[0] if text.strip() else "it ends early"
+        what = f"{path} is damaged, cut off, or no file that torch.save wrote: {reason}"
+        hint = "save it again, or fetch it again"
+    return ModelError(what, where="model.weights", hint=hint)
 
 
 def _find_state(content: Any, weights: Weights) -> Mapping[str, torch.Tensor]:
@@ -204,19 +227,31 @@ def _find_state(content: Any, weights: Weights) -> Mapping[str, torch.Tensor]:
         )
     state = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
     if not state:
-        nested = [
-            str(key)
-            for key, value in found.items()
-            if isinstance(value, Mapping)
-            and any(isinstance(item, torch.Tensor) for item in value.values())
-        ]
-        at = ".".join([*walked, nested[0]]) if nested else ""
+        nested = _path_to_tensors(found)
+        at = ".".join([*walked, *nested])
         raise ModelError(
             f"{weights.path} holds no tensors there, but: {_list(str(key) for key in found)}",
             where=where,
             hint=f"say `key: {at}`" if nested else "name the state dict with `key`",
         )
     return state
+
+
+def _path_to_tensors(content: Mapping[Any, Any]) -> list[str]:
+    """Give the keys that lead to the nearest mapping with tensors in it; none if there is none."""
+    level: list[tuple[list[str], Mapping[Any, Any]]] = [([], content)]
+    while level:
+        inner = [
+            ([*keys, str(key)], value)
+            for keys, mapping in level
+            for key, value in mapping.items()
+            if isinstance(value, Mapping)
+        ]
+        for keys, mapping in inner:
+            if any(isinstance(item, torch.Tensor) for item in mapping.values()):
+                return keys
+        level = inner
+    return []
 
 
 def _misfit(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 from onnxbuild.errors import DataError, ModelError
-from onnxbuild.recipe.schema import DType, Input
+from onnxbuild.recipe.schema import Dim, DType, Input
 from onnxbuild.steps.samples.spec import SampleOptions
 
 DTYPES: tuple[DType, ...] = get_args(DType)
 ONNX_NAMES = {"float": "float32", "double": "float64"}
 
 
-def read_inputs(options: SampleOptions) -> dict[str, Input]:
-    """Read the inputs that the model declares. Dynamic axes have names in their shapes."""
+def read_inputs(options: SampleOptions) -> tuple[dict[str, Input], dict[str, Dim]]:
+    """Read the inputs that the model declares, and bounds of their dims.
+
+    Dynamic axes have names in their shapes.
+    """
     if options.onnx is not None:
-        return _from_onnx(options.onnx)
+        return _from_onnx(options.onnx), {}
     if options.program is not None:
-        return _from_program(options.program)
-    return {}
+        from onnxbuild.steps.model.program import read_inputs as read_program
+
+        return read_program(options.program)
+    return {}, {}
 
 
 def _from_onnx(path: str) -> dict[str, Input]:
@@ -49,21 +54,6 @@ def _from_onnx(path: str) -> dict[str, Input]:
             for axis, dim in enumerate(tensor.shape.dim)
         )
         found[value.name] = _input(value.name, shape, ONNX_NAMES.get(name, name))
-    return found
-
-
-def _from_program(path: str) -> dict[str, Input]:
-    import torch
-
-    program = torch.export.load(path)
-    taken = set(program.graph_signature.user_inputs)
-    found = {}
-    for node in program.graph.nodes:
-        if node.op != "placeholder" or node.name not in taken:
-            continue
-        value: Any = node.meta["val"]
-        shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
-        found[node.name] = _input(node.name, shape, str(value.dtype).removeprefix("torch."))
     return found
 
 

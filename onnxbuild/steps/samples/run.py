@@ -30,7 +30,8 @@ def samples(work: Work) -> dict[str, Artifact]:
     if not options.inputs:
         from onnxbuild.steps.samples.declared import read_inputs
 
-        options = replace(options, inputs=read_inputs(options))
+        inputs, bounds = read_inputs(options)
+        options = replace(options, inputs=inputs, dims={**bounds, **options.dims})
     axes = name_axes(options.inputs, options.dynamic_axes)
     visits = find_visits(find_spans(options.inputs, axes, options.dims))
     check_size(options.inputs, axes, visits)

@@ -63,9 +63,7 @@ def test_a_graph_without_its_weights_is_not_timed(bench):
 
 def test_the_step_runs_alone_where_speed_is_asked_for():
     """A gate on the speed gets a longer run with nothing beside it; else a quick look is enough."""
-    asked = Recipe(
-        name="r", model=Model(entry="m.py:M"), verify={"int8": Verify(min_speedup=1.5)}
-    )
+    asked = Recipe(name="r", model=Model(entry="m.py:M"), verify={"int8": Verify(min_speedup=1.5)})
     source = Output(Step(run="s", label="s"))
 
     gated = spec.benchmark(asked, "int8", source, source, source.step).step

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch_bench import Exported
 
 from onnxbuild.errors import ExportError
+from onnxbuild.steps.export import run as export_run
 from onnxbuild.steps.export.coverage import KINDS
 
 pytestmark = pytest.mark.e2e
@@ -149,3 +151,21 @@ def test_compiled_and_exported_programs_are_models(bench):
     assert compiled_worst < 1e-6
     assert exported.worst() < 1e-6
     assert exported.shapes() == {"x": ["batch", 4], "output": ["batch", 3]}
+
+
+def test_a_program_keeps_its_dynamic_dims(bench):
+    """Where the recipe says no inputs, the file has the program's own, dynamic where they are."""
+    batch = torch.export.Dim("batch", min=2, max=6)
+    program = torch.export.export(
+        torch.nn.Linear(4, 3), (torch.zeros(3, 4),), dynamic_shapes=({0: batch},)
+    )
+    torch.export.save(program, "m.pt2")
+    bench.sample({"input": {"shape": ["input_0", 4]}}, {"input_0": {"min": 2, "max": 6}})
+    bench.reference({"program": "m.pt2"}, {})
+    options = {"model": {"program": "m.pt2"}, "export": {"opset": 18}}
+
+    work = bench.work(options, dict(bench.artifacts), ("model",))
+    exported = Exported(bench, export_run.export(work)["model"], work.notes)
+
+    assert exported.shapes() == {"input": ["input_0", 4], "output": ["input_0", 3]}
+    assert exported.worst() < 1e-6

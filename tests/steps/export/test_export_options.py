@@ -92,6 +92,8 @@ def test_file_version_metadata_and_description(bench):
     assert result.model.doc_string == "A net."
     with pytest.raises(ExportError, match="weights as inputs"):
         bench.export("net.py:Net", X, ir_version=3)
+    with pytest.raises(ExportError, match="no IR version 99"):
+        bench.export("net.py:Net", X, ir_version=99)
 
 
 @EXPORTERS

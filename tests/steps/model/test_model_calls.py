@@ -212,3 +212,15 @@ def test_a_missing_package_names_the_extra(bench, monkeypatch):
 
     with pytest.raises(ModelError, match=r"onnxbuild\[huggingface\]"):
         load_model(Model(huggingface="m"))
+
+
+def test_a_saved_decoder_gives_its_logits(bench):
+    """A folder of transformers is a model; a decoder's cache of keys and values is no output."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 20, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 8}
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).save_pretrained("gpt")
+
+    model = load_model(Model(huggingface="gpt"))
+
+    found = Adapter(model, ["input_ids"], None).call([torch.zeros(1, 4, dtype=torch.int64)])
+    assert {name: tuple(value.shape) for name, value in found.items()} == {"logits": (1, 4, 20)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -182,24 +185,58 @@ def test_a_nested_checkpoint(bench):
         _load(path="w.pt", key="state.net")
     with pytest.raises(ModelError, match=r"key: state\.model"):
         _load(path="w.pt", key="state")
+    with pytest.raises(ModelError, match=r"key: state\.model"):
+        _load(path="w.pt")
 
     assert torch.equal(_load(path="w.pt", key="state.model").embed.weight, _state()["embed.weight"])
 
 
-def test_a_pickled_module_is_refused(bench):
-    """Pickles are read with weights_only, and the error says what to save instead."""
-    bench.write("net.py", NET)
-    torch.save(nn.Linear(2, 2), "w.pt")
+class Shell:
+    """Runs a command when it is unpickled."""
 
-    with pytest.raises(ModelError, match="save its state dict"):
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        pytest.param(nn.Linear(2, 2), "torch.nn.modules.linear.Linear", id="a module"),
+        pytest.param({"w": Shell()}, "posix.system", id="a command"),
+    ],
+)
+def test_code_in_a_pickle_is_refused(bench, content, named):
+    """Pickles are read with weights_only: the code is named and does not run, and nothing advises to run it."""
+    bench.write("net.py", NET)
+    torch.save(content, "w.pt")
+
+    with pytest.raises(ModelError, match=f"holds {named}") as caught:
         _load(path="w.pt")
+
+    assert "torch.save(model.state_dict(), path)" in caught.value.hint
+    assert "False" not in str(caught.value)
+    assert not os.path.exists("ran")
+
+
+def test_a_torchscript_file_is_no_file_of_weights(bench):
+    """The message says that it is a model, and how to use it as one."""
+    bench.write("net.py", NET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save("w.pt")
+
+    with pytest.raises(ModelError, match="TorchScript model") as caught:
+        _load(path="w.pt")
+
+    assert "torch.jit.load" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("w.safetensors", b"nonsense", "damaged"),
-        ("w.pt", b"nonsense", "cannot be read with weights_only"),
+        ("w.pt", b"nonsense", "damaged"),
+        ("w.pt", b"", "ends early"),
         ("w.npy", b"nonsense", "neither .safetensors nor"),
         (None, b"", "there is no file"),
     ],

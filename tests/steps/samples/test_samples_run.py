@@ -282,14 +282,14 @@ def test_the_step_depends_on_what_it_uses_and_no_more():
 
 @pytest.mark.e2e
 def test_an_exported_program_says_itself_what_it_takes(bench):
-    """Names, types and its dynamic dims."""
+    """Names, types, and its dynamic dims with their bounds."""
     import torch
 
     class Model(torch.nn.Module):
         def forward(self, x, ids):
             return x.sum() + ids
 
-    batch = torch.export.Dim("batch")
+    batch = torch.export.Dim("batch", min=2, max=6)
     program = torch.export.export(
         Model(),
         (torch.ones(3, 4), torch.ones(3, dtype=torch.int64)),
@@ -300,7 +300,7 @@ def test_an_exported_program_says_itself_what_it_takes(bench):
     found, shapes = make(bench, {}, program="model.pt2")
 
     assert {name: (array.shape, array.dtype.name) for name, array in found[-1].items()} == {
-        "x": ((5, 4), "float32"),
-        "ids": ((5,), "int64"),
+        "x": ((6, 4), "float32"),
+        "ids": ((6,), "int64"),
     }
-    assert [len(shape["sizes"]) for shape in shapes] == [1] * 5
+    assert [shape["sizes"] for shape in shapes] == [{"x_0": size} for size in (2, 2, 2, 6)]

@@ -278,7 +278,9 @@ def test_a_mask_of_minus_infinity_is_no_overflow(bench):
         pytest.param([1, 1, 1, 1], "gate", id="nothing-left"),
     ],
 )
-def test_scores_that_become_minus_infinity_are_judged_by_what_comes_of_them(bench, monkeypatch, row, level):
+def test_scores_that_become_minus_infinity_are_judged_by_what_comes_of_them(
+    bench, monkeypatch, row, level
+):
     """Too large a model for the reference implementation: a masked score does no harm before a softmax, a row of
     nothing else gives no numbers."""
     monkeypatch.setattr(half, "MOST_NODES", 0)
