@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command with the arguments of the process, and exit."""
+    try:
+        code = _answer(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what had finished is kept\n")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is left of it must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    sys.exit(code)
+
+
+def _answer(arguments: list[str]) -> int:
     from onnxbuild.cli.fast import answer
 
-    arguments = sys.argv[1:]
     code = answer(arguments)
-    if code is None:
-        from onnxbuild.cli.main import main as run_command
+    if code is not None:
+        return code
+    from onnxbuild.cli.main import main as run_command
 
-        code = run_command(arguments)
-    sys.exit(code)
+    return run_command(arguments)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from onnxbuild.compose import Composition, compose
+from onnxbuild.compose import Composition, compose_all
 from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Said
 from onnxbuild.core.facts import digest_variable, installed, normalize
@@ -21,9 +22,9 @@ from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import explain_missing, in_one_line
 from onnxbuild.engine.preview import Prospect, preview
 from onnxbuild.engine.setting import Site
-from onnxbuild.errors import OnnxbuildError, UsageError
+from onnxbuild.errors import OnnxbuildError, StoreError, UsageError
 from onnxbuild.observe.witness import NetWitness
-from onnxbuild.planner import Plan, make_plan
+from onnxbuild.planner import Plan, find_label, make_plan
 from onnxbuild.project import store_folder
 from onnxbuild.recipe.schema import Recipe, Settings
 from onnxbuild.registry import resolve
@@ -56,9 +57,15 @@ class Workplace:
             found.update(self.store.actions.latest(name))
         return found
 
-    def why(self, step: Step, ingredients: Mapping[str, Any], traces: Sequence[Trace]) -> list[str]:
-        """Name the causes for which a step must run."""
-        key = self.latest().get(identify(step))
+    def why(
+        self,
+        step: Step,
+        ingredients: Mapping[str, Any],
+        traces: Sequence[Trace],
+        latest: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Name the causes for which a step must run; `latest` is what `latest()` gave before the build."""
+        key = (self.latest() if latest is None else latest).get(identify(step))
         previous = self.store.traces(key)[-1:] if key else ()
         return explain_missing(
             ingredients,
@@ -118,32 +125,55 @@ def open_workplace(
     overrides: Sequence[str] = (),
     *,
     only: Sequence[str] = (),
+    multirun: bool = False,
+    look: bool = False,
 ) -> Iterator[Workplace]:
-    """Read and plan recipes. Raises `RecipeError` with all mistakes, or another `UsageError`."""
+    """Read and plan recipes. Raises `RecipeError` with all mistakes, or another `UsageError`.
+
+    With `multirun` overrides may be sweeps. Who only wants to `look` needs no store that can be written.
+    """
     paths = [recipes] if isinstance(recipes, str) else list(recipes)
     if not paths:
         raise UsageError("no recipe was named", hint="onnxbuild run recipe.yaml")
-    compositions = tuple(compose(path, overrides) for path in paths)
-    _refuse_mixtures(compositions)
-    first = compositions[0]
-    settings = first.recipe.settings
-    store = LocalStore(store_folder(first.root, settings.store))
+    compositions = compose_all(paths, overrides, multirun=multirun)
+    plan = make_plan([item.recipe for item in compositions], only)
+    settings = compositions[0].recipe.settings
+    with _open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
+        yield Workplace(
+            compositions=compositions,
+            plan=plan,
+            store=store,
+            site=find_site(compositions, store.root),
+            settings=settings,
+        )
+
+
+@contextmanager
+def _open_store(folder: str, *, look: bool) -> Iterator[LocalStore]:
+    """Open a store. Where there is none and none can be made, an empty one is as good to look at."""
+    with ExitStack() as stack:
+        try:
+            store = LocalStore(folder)
+        except StoreError:
+            if not look or os.path.exists(folder):
+                raise
+            store = LocalStore(stack.enter_context(TemporaryDirectory(prefix="onnxbuild-")))
+        stack.callback(store.close)
+        yield store
+
+
+def find_site(compositions: Sequence[Composition], store: str) -> Site:
+    """Say where the project of recipes lies, and what in it is none of a step's business."""
+    root, settings = compositions[0].root, compositions[0].recipe.settings
     roots: dict[str, str] = {}
     for item in compositions:
         roots.update(item.recipe.roots)
-    site = Site(
-        root=first.root,
-        roots={name: os.path.abspath(os.path.join(first.root, path)) for name, path in roots.items()},
-        ignored=(store.root, os.path.join(first.root, ".onnxbuild"), os.path.join(first.root, settings.artifacts)),
+    return Site(
+        root=root,
+        roots={name: os.path.abspath(os.path.join(root, path)) for name, path in roots.items()},
+        ignored=(store, os.path.join(root, ".onnxbuild"), os.path.join(root, settings.artifacts)),
         variables=dict(os.environ),
-    )  # fmt: skip
-    plan = make_plan([item.recipe for item in compositions], only)
-    try:
-        yield Workplace(
-            compositions=compositions, plan=plan, store=store, site=site, settings=settings
-        )
-    finally:
-        store.close()
+    )
 
 
 def run(
@@ -154,14 +184,15 @@ def run(
     keep_going: bool | None = None,
     only: Sequence[str] = (),
     rerun: Sequence[str] = (),
+    multirun: bool = False,
     listen: Listener = lambda _: None,
 ) -> BuildResult:
-    """Bring the published models of recipes up to date.
+    """Bring the published models of recipes up to date; with `multirun` at each point of a sweep.
 
     Raises `UsageError` (with `RecipeError`) for a wrong call or recipe. What fails in a step, or misses a
     gate, is in the result.
     """
-    with open_workplace(recipes, overrides, only=only) as workplace:
+    with open_workplace(recipes, overrides, only=only, multirun=multirun) as workplace:
         result, _ = build(workplace, jobs=jobs, keep_going=keep_going, rerun=rerun, listen=listen)
         return result
 
@@ -200,10 +231,9 @@ def _build(
 ) -> tuple[BuildResult, tuple[Fact, ...]]:
     began = time.monotonic()
     settings, plan, store = workplace.settings, workplace.plan, workplace.store
-    unknown = [name for name in rerun if name not in {step.label for step in plan.steps}]
-    if unknown:
-        labels = ", ".join(repr(step.label) for step in plan.steps)
-        raise UsageError(f"there is no step {unknown[0]!r}", hint=f"the steps are {labels}")
+    forced = {find_label(word, [step.label for step in plan.steps]) for word in rerun}
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"steps that run at once must be at least 1, not {jobs}")
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
     slots = jobs or settings.jobs or os.cpu_count() or 1
     executor: Executor = resolve("executors", settings.executor)(
@@ -212,19 +242,7 @@ def _build(
     latest = workplace.latest()
 
     def why(step: Step, ingredients: Mapping[str, Any], traces: Sequence[Trace]) -> str:
-        key = latest.get(identify(step))
-        previous = store.traces(key)[-1:] if key else ()
-        return in_one_line(
-            explain_missing(
-                ingredients,
-                traces,
-                previous[0] if previous else None,
-                workplace.site.root,
-                workplace.site.roots,
-                store.known_files(),
-                workplace.site.ignored,
-            )
-        )
+        return in_one_line(workplace.why(step, ingredients, traces, latest))
 
     with (
         store.folder() as folder,
@@ -239,7 +257,7 @@ def _build(
             jobs=slots,
             keep_going=settings.keep_going if keep_going is None else keep_going,
             timeout=settings.timeout,
-            rerun=lambda step: step.label in rerun,
+            rerun=lambda step: step.label in forced,
             why=why,
             listen=hear,
             witness=witness,
@@ -272,25 +290,33 @@ def _build(
 
 
 def plan(
-    recipes: str | Sequence[str], overrides: Sequence[str] = (), *, only: Sequence[str] = ()
+    recipes: str | Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
+    multirun: bool = False,
 ) -> PlanView:
     """Say which steps a build would run. Runs no user code. Raises `UsageError`."""
-    with open_workplace(recipes, overrides, only=only) as workplace:
+    with open_workplace(recipes, overrides, only=only, multirun=multirun, look=True) as workplace:
         return view(workplace)
 
 
 def explain(
-    recipes: str | Sequence[str], overrides: Sequence[str] = (), *, only: Sequence[str] = ()
+    recipes: str | Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
+    multirun: bool = False,
 ) -> PlanView:
     """Say why each step would run, or what serves it. The same values as `plan`."""
-    return plan(recipes, overrides, only=only)
+    return plan(recipes, overrides, only=only, multirun=multirun)
 
 
 def validate(
-    recipes: str | Sequence[str], overrides: Sequence[str] = ()
+    recipes: str | Sequence[str], overrides: Sequence[str] = (), *, multirun: bool = False
 ) -> tuple[OnnxbuildError, ...]:
     """Give all mistakes in recipes; none where they are right. Runs no user code."""
-    return tuple(find_mistakes(recipes, overrides))
+    return tuple(find_mistakes(recipes, overrides, multirun=multirun))
 
 
 def view(workplace: Workplace) -> PlanView:
@@ -306,29 +332,6 @@ def view(workplace: Workplace) -> PlanView:
 def workplace_facts(workplace: Workplace) -> tuple[Fact, ...]:
     """Give what reading the recipes was seen to depend on."""
     return tuple(fact for item in workplace.compositions for fact in item.facts)
-
-
-def _refuse_mixtures(compositions: Sequence[Composition]) -> None:
-    """One plan has one project, one store, and one recipe of each name."""
-    first = compositions[0]
-    names: dict[str, int] = {}
-    for index, item in enumerate(compositions):
-        if item.root != first.root:
-            raise UsageError(
-                f"the recipes lie in different projects: {first.root} and {item.root}",
-                hint="run each project's recipes in a call of their own",
-            )
-        if item.recipe.settings != first.recipe.settings:
-            raise UsageError(
-                "the recipes have different settings",
-                hint="put settings into configs/ or on the command line, or run the recipes one by one",
-            )
-        if item.recipe.name in names:
-            raise UsageError(
-                f"two recipes are named {item.recipe.name!r}",
-                hint="their models would go to the same folder: give one another `name:`",
-            )
-        names[item.recipe.name] = index
 
 
 def step_facts(step: Step) -> tuple[Fact, ...]:

@@ -6,13 +6,15 @@ Pure: reads no file of the project and imports neither torch, onnx, onnxruntime,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from onnxbuild.core.digest import digest_value
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.values import plain
+from onnxbuild.errors import UsageError
 from onnxbuild.recipe.schema import Recipe, Verify
 from onnxbuild.recipe.stage import Precision, StageContext
 from onnxbuild.steps.benchmark.spec import benchmark
@@ -58,11 +60,15 @@ class Plan:
 
     def owner(self, step: Step) -> str:
         """Name the recipes that need a step, for people."""
-        return ", ".join(self.owners.get(id(step), ()))
+        return name_owners(self.owners.get(id(step), ()))
 
 
 def make_plan(recipes: Sequence[Recipe], only: Sequence[str] = ()) -> Plan:
-    """Plan the published variants of `recipes`; `only` names the stages to keep, all if empty."""
+    """Plan the published variants of `recipes`; `only` names the stages to keep, all if empty.
+
+    Raises `UsageError` when no recipe publishes one of them.
+    """
+    _refuse_unknown(recipes, only)
     weaver = _Weaver()
     variants = tuple(
         weaver.variant(variant)
@@ -75,6 +81,58 @@ def make_plan(recipes: Sequence[Recipe], only: Sequence[str] = ()) -> Plan:
         variants=variants,
         owners={number: tuple(dict.fromkeys(names)) for number, names in weaver.owners.items()},
     )
+
+
+def _refuse_unknown(recipes: Sequence[Recipe], only: Sequence[str]) -> None:
+    published = dict.fromkeys(name for recipe in recipes for name in recipe.publish)
+    stages = {name for recipe in recipes for name in recipe.stages}
+    for name in only:
+        if name in published:
+            continue
+        if name in stages:
+            hint = f"it is a stage that `publish:` leaves out; publish=[{name}] publishes it"
+        else:
+            hint = suggest(name, published)
+        raise UsageError(f"there is no variant {name!r}", hint=hint)
+
+
+def find_label(word: str, labels: Iterable[str]) -> str:
+    """Give the label that `word` is, or is a part of. Raises `UsageError` if none or several are."""
+    known = list(dict.fromkeys(labels))
+    if word in known:
+        return word
+    # `int8` names `int8: quantize`, the only step of that stage, though `verify int8` has it too.
+    stages = [label for label in known if label.partition(":")[0] == word]
+    parts = [label for label in known if word.casefold() in label.casefold()]
+    for found in (stages, parts):
+        if len(found) == 1:
+            return found[0]
+    if parts:
+        listed = ", ".join(repr(label) for label in parts)
+        raise UsageError(f"{word!r} is part of several steps' names", hint=f"say which: {listed}")
+    raise UsageError(f"there is no step {word!r}", hint=suggest(word, known, "the steps are"))
+
+
+def suggest(word: str, known: Iterable[str], all_are: str = "there are") -> str:
+    """Give the hint for a wrong name: the nearest of the known ones, else all."""
+    folded = {name.casefold(): name for name in known}
+    near = get_close_matches(word.casefold(), folded, n=1)
+    if near:
+        return f"did you mean {folded[near[0]]!r}?"
+    return f"{all_are} {', '.join(repr(name) for name in folded.values()) or 'none'}"
+
+
+def name_owners(names: Sequence[str]) -> str:
+    """Name recipes in a row; points of a sweep by what they have in common: ``digits/export.opset=18``."""
+    points: dict[str, list[list[str]]] = {}
+    for name in names:
+        recipe, _, point = name.partition("/")
+        points.setdefault(recipe, []).append(point.split(",") if point else [])
+    told = []
+    for recipe, given in points.items():
+        common = ",".join(part for part in given[0] if all(part in other for other in given))
+        told.append(f"{recipe}/{common}" if common else recipe)
+    return ", ".join(told)
 
 
 def _variants(recipe: Recipe) -> list[Variant]:

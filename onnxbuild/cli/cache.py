@@ -22,7 +22,9 @@ KINDS = ("weights and data", "graphs", "traces", "answers", "temporary", "quaran
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the arguments of ``cache``."""
-    parser.add_argument("what", choices=["size"], help="size: what the store holds, in bytes")
+    parser.add_argument(
+        "what", choices=["size"], metavar="size", help="size: what the store holds, in bytes"
+    )
     parser.add_argument(
         "words",
         nargs="*",

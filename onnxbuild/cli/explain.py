@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from onnxbuild import api
 from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
-from onnxbuild.cli.arguments import add_json, add_only, split
+from onnxbuild.cli.arguments import add_json, add_multirun, add_only, split
 from onnxbuild.cli.plan import STATES
-from onnxbuild.cli.steps import count, find_label, name_steps, take_step
+from onnxbuild.cli.steps import count, name_steps, take_step
 from onnxbuild.engine.explain import SHOWN
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
+from onnxbuild.planner import find_label
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recipes, a step, and overrides of the recipes' keys",
     )
     add_json(parser)
+    add_multirun(parser)
     add_only(parser)
     parser.add_argument("--step", metavar="STEP", help="only this step")
 
@@ -43,7 +45,9 @@ def main(options: argparse.Namespace) -> int:
             hint="a recipe is a file that ends in .yaml; name one step",
         )
     recipes, overrides = split(words)
-    with api.open_workplace(recipes, overrides, only=options.only) as workplace:
+    with api.open_workplace(
+        recipes, overrides, only=options.only, multirun=options.multirun, look=True
+    ) as workplace:
         view = api.view(workplace)
         wanted = options.step if options.step is not None else step
         label = ""

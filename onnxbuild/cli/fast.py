@@ -11,9 +11,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from onnxbuild.api import Workplace
+    from onnxbuild.engine.setting import Site
 
 REMEMBERED = ("run", "plan", "validate", "explain", "graph")
 """Commands whose output is a function of what was observed."""
@@ -43,6 +44,19 @@ def remember(
     workplace: Workplace, facts: Iterable[tuple[str, str, str]], data: str, talk: str = ""
 ) -> None:
     """Remember that this very command prints `data` and `talk`, as long as `facts` hold."""
+    remember_at(workplace.site, workplace.store.known_files(), facts, data, talk)
+
+
+def remember_at(
+    site: Site,
+    known: Mapping[str, tuple[tuple[int, int, int, int], str]],
+    facts: Iterable[tuple[str, str, str]],
+    data: str,
+    talk: str = "",
+) -> None:
+    """Remember as `remember` does; `known` gives the signatures and digests of files."""
+    from contextlib import suppress
+
     from onnxbuild.core import answers
     from onnxbuild.core.facts import find_path
 
@@ -50,22 +64,22 @@ def remember(
     if place is None:
         return
     folder, key, root = place
-    site = workplace.site
-    known = workplace.store.known_files()
     facts = (*facts, *own_code(root))
     roots = dict(site.roots)
     files = {find_path(name, root, roots): value for kind, name, value in facts if kind == "file"}
-    answers.remember(
-        folder,
-        key,
-        facts,
-        # A file may have changed since a step read it: its signature vouches for what it is now.
-        {path: seen for path, (seen, digest) in known.items() if files.get(path) == digest},
-        root,
-        roots,
-        site.ignored,
-        data + "\n\0" + (talk + "\n" if talk else ""),
-    )
+    # Where the project cannot be written to, the answer is found anew each time; nothing else is lost.
+    with suppress(OSError):
+        answers.remember(
+            folder,
+            key,
+            facts,
+            # A file may have changed since a step read it: its signature vouches for what it is now.
+            {path: seen for path, (seen, digest) in known.items() if files.get(path) == digest},
+            root,
+            roots,
+            site.ignored,
+            data + "\n\0" + (talk + "\n" if talk else ""),
+        )
 
 
 def _place(arguments: list[str]) -> tuple[str, str, str] | None:
@@ -75,7 +89,10 @@ def _place(arguments: list[str]) -> tuple[str, str, str] | None:
     recipe = ""
     for word in arguments[1:]:
         if word.endswith((".yaml", ".yml")) and "=" not in word and os.path.isfile(word):
-            recipe = os.path.realpath(word)
+            # A link to a recipe is a recipe of the folder that it lies in, as `compose` has it.
+            recipe = os.path.join(
+                os.path.realpath(os.path.dirname(word) or "."), os.path.basename(word)
+            )
             break
     if not recipe:
         return None

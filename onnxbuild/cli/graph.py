@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Look at the plan and draw it."""
     recipes, overrides = split(options.words)
-    with api.open_workplace(recipes, overrides, only=options.only) as workplace:
+    with api.open_workplace(
+        recipes, overrides, only=options.only, multirun=options.multirun, look=True
+    ) as workplace:
         view = api.view(workplace)
         text = FORMATS[options.format](view)
         console.data(text)

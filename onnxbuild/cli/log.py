@@ -11,9 +11,10 @@ import time
 from onnxbuild import api
 from onnxbuild.api import Workplace
 from onnxbuild.cli import console
-from onnxbuild.cli.arguments import split
-from onnxbuild.cli.steps import find_label, take_step
+from onnxbuild.cli.arguments import add_multirun, split
+from onnxbuild.cli.steps import take_step
 from onnxbuild.errors import StoreError
+from onnxbuild.planner import find_label
 from onnxbuild.stores.actions import LogEntry
 
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEP | RECIPE.yaml | key=value",
         help="a step, its recipe, and overrides of the recipe's keys",
     )
+    add_multirun(parser)
     parser.add_argument(
         "--step", metavar="STEP", help="the step, where its name looks like a recipe"
     )
@@ -35,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
     words, step = take_step(options.words)
     step = options.step or step
     recipes, overrides = split(words)
-    with api.open_workplace(recipes, overrides) as workplace:
+    with api.open_workplace(recipes, overrides, multirun=options.multirun) as workplace:
         logs = {name: workplace.store.actions.logs(name) for name in workplace.recipes}
         if step is None:
             console.data(list_logs(logs))

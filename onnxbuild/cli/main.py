@@ -25,7 +25,6 @@ COMMANDS = {
 }
 
 USAGE = 2
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,12 +38,25 @@ def main(arguments: Sequence[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         return _unknown(name)
-    from onnxbuild.errors import OnnxbuildError
+    # Whoever stops us with SIGTERM gets the same orderly end as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(name, arguments[1:])
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _report(error, as_json="--json" in arguments)
 
-    command = import_module(f"onnxbuild.cli.{name}")
+
+def _run(name: str, arguments: Sequence[str]) -> int:
     import argparse
 
-    parser = argparse.ArgumentParser(
+    from onnxbuild.cli.arguments import Parser
+
+    command = import_module(f"onnxbuild.cli.{name}")
+    parser = Parser(
         prog=f"onnxbuild {name}",
         description=(command.__doc__ or "").partition("\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -53,22 +65,30 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of onnxbuild itself")
     command.add_arguments(parser)
     # Overrides may stand between options, as in `run r.yaml env=ci -j 2 export.opset=20`.
-    options = parser.parse_intermixed_args(arguments[1:])
-    # Whoever stops us with SIGTERM gets the same orderly end as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        code: int = command.main(options)
-    except OnnxbuildError as error:
-        if options.debug:
-            raise
-        console.error(error, as_json=getattr(options, "json", False))
-        return error.exit_code
-    except KeyboardInterrupt:
-        console.talk("interrupted; what had finished is kept")
-        return INTERRUPTED
-    except BrokenPipeError:
-        return 0
+    code: int = command.main(parser.parse_intermixed_args(arguments))
     return code
+
+
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Say what went wrong, without a traceback, and give the exit code."""
+    from onnxbuild.errors import OnnxbuildError
+
+    if isinstance(error, OnnxbuildError):
+        problem = error
+    elif isinstance(error, OSError):
+        named = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        problem = OnnxbuildError(named, hint="--debug shows where it was met")
+    else:
+        problem = OnnxbuildError(
+            f"onnxbuild itself failed: {type(error).__name__}: {error}",
+            hint="this is a defect of onnxbuild; --debug shows the traceback to report",
+        )
+    try:
+        console.error(problem, as_json=as_json)
+    except OSError:
+        # Nobody can read stdout; who called may still read stderr.
+        console.error(problem)
+    return problem.exit_code
 
 
 def help_text() -> str:

@@ -14,9 +14,10 @@ from onnxbuild import api
 from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
-from onnxbuild.cli.steps import count, find_label, name_steps
+from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_last
 from onnxbuild.engine.explain import in_one_line
+from onnxbuild.planner import find_label
 
 STATES = {"cached": "cached", "run": "would run", "may run": "may run"}
 
@@ -32,7 +33,9 @@ def main(options: argparse.Namespace) -> int:
     """Look at the plan and print it. Also what ``run --dry-run`` does."""
     recipes, overrides = split(options.words)
     rerun = getattr(options, "rerun", [])
-    with api.open_workplace(recipes, overrides, only=options.only) as workplace:
+    with api.open_workplace(
+        recipes, overrides, only=options.only, multirun=options.multirun, look=True
+    ) as workplace:
         view = force(api.view(workplace), rerun)
         text = json.dumps(view.to_json(), indent=2) if options.json else render(view)
         console.data(text)

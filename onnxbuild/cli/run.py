@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from onnxbuild import api
+from onnxbuild.api import Workplace
 from onnxbuild.cli import console, fast
-from onnxbuild.cli.arguments import add_json, add_recipes, split
+from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
+from onnxbuild.core.step import Step
 from onnxbuild.report.result import BuildResult
 
 
@@ -21,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipes(parser)
     add_json(parser)
     parser.add_argument("-n", "--dry-run", action="store_true", help="only show the plan")
-    parser.add_argument("-j", "--jobs", type=int, metavar="N", help="steps that run at once")
+    parser.add_argument(
+        "-j", "--jobs", type=at_least_one, metavar="N", help="steps that run at once"
+    )
     parser.add_argument(
         "-k", "--keep-going", action="store_true", default=None,
         help="after a failure, still run what does not depend on it",
@@ -30,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", action="append", default=[], metavar="STAGE", help="publish only this variant"
     )
     parser.add_argument(
-        "--rerun", action="append", default=[], metavar="STEP", help="run this step even if it is cached"
+        "--rerun",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="run this step even if it is cached",
     )
 
 
@@ -42,8 +50,10 @@ def main(options: argparse.Namespace) -> int:
         return plan.main(options)
     recipes, overrides = split(options.words)
     with (
-        api.open_workplace(recipes, overrides, only=options.only) as workplace,
-        watch(quiet=options.json) as listen,
+        api.open_workplace(
+            recipes, overrides, only=options.only, multirun=options.multirun
+        ) as workplace,
+        watch(_namer(workplace), quiet=options.json) as listen,
     ):
         result, facts = api.build(
             workplace,
@@ -52,18 +62,26 @@ def main(options: argparse.Namespace) -> int:
             rerun=options.rerun,
             listen=listen,
         )
-    _show(result, options.words, as_json=options.json)
+    words = ["-m", *options.words] if options.multirun else options.words
+    _show(result, words, as_json=options.json)
     if result.status == "ok" and not options.rerun:
         again = result.as_cached()
         fast.remember(workplace, facts, *_write(again, as_json=options.json))
     return result.exit_code
 
 
+def _namer(workplace: Workplace) -> Callable[[Step], str]:
+    """Give what to call a step while it runs: with its recipe's name where there are several."""
+    if len(workplace.recipes) == 1:
+        return lambda step: step.label
+    owner = workplace.plan.owner
+    return lambda step: f"{owner(step)}: {step.label}" if owner(step) else step.label
+
+
 def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:
     """Write what goes to stdout and what goes to stderr."""
-    if as_json:
-        return json.dumps(result.to_json(), indent=2), ""
-    return summarize(result), "\n".join(f"warning: {what}" for what in result.warnings)
+    text = json.dumps(result.to_json(), indent=2) if as_json else summarize(result)
+    return text, "\n".join(f"warning: {what}" for what in result.warnings)
 
 
 def _show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:

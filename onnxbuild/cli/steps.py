@@ -1,39 +1,14 @@
-"""Finding steps by what people call them, and saying how they stand."""
+"""Telling steps from recipes, and saying how they stand."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from onnxbuild.api import PlanView
 from onnxbuild.cli.arguments import is_override
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
-
-
-def find_label(word: str, labels: Iterable[str]) -> str:
-    """Give the label that `word` is, or is a part of. Raises `UsageError` if none or several are."""
-    known = list(dict.fromkeys(labels))
-    if word in known:
-        return word
-    # `int8` names `int8: quantize`, the only step of that stage, though `verify int8` has it too.
-    stages = [label for label in known if label.partition(":")[0] == word]
-    parts = [label for label in known if word.casefold() in label.casefold()]
-    for found in (stages, parts):
-        if len(found) == 1:
-            return found[0]
-    if parts:
-        listed = ", ".join(repr(label) for label in parts)
-        raise UsageError(f"{word!r} is part of several steps' names", hint=f"say which: {listed}")
-    from difflib import get_close_matches
-
-    folded = {label.casefold(): label for label in known}
-    near = [folded[name] for name in get_close_matches(word.casefold(), folded, n=1)]
-    listed = ", ".join(repr(label) for label in known) or "none"
-    raise UsageError(
-        f"there is no step {word!r}",
-        hint=f"did you mean {near[0]!r}?" if near else f"the steps are {listed}",
-    )
 
 
 def take_step(words: Sequence[str]) -> tuple[list[str], str | None]:

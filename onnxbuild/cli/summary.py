@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from onnxbuild.cli import console
+from onnxbuild.cli.wrapping import break_last
 from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, VariantResult
 
 
@@ -81,7 +82,8 @@ def _metric(item: VariantResult) -> str:
 def _steps(result: BuildResult) -> str:
     several = len(result.recipes) > 1
     rows = [_step(step, several=several) for step in result.steps]
-    return console.table(["step", "state", "seconds", "why"], rows, right=(2,))
+    header = ["step", "state", "seconds", "why"]
+    return console.table(header, break_last(header, rows), right=(2,))
 
 
 def _step(step: StepResult, *, several: bool) -> list[str]:

@@ -12,8 +12,10 @@ from typing import Any
 from onnxbuild import api
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_recipes, split
-from onnxbuild.core.trace import Fact
+from onnxbuild.compose import Composition, compose_all
+from onnxbuild.core.facts import find_path
 from onnxbuild.errors import OnnxbuildError, RecipeError, UsageError
+from onnxbuild.project import store_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,31 +29,43 @@ def main(options: argparse.Namespace) -> int:
     recipes, overrides = split(options.words)
     found: list[dict[str, Any]] = []
     problems: list[OnnxbuildError] = []
-    facts: list[Fact] = []
-    roots: set[str] = set()
-    workplace = None
+    right: list[Composition] = []
     for path in recipes:
-        name = None
+        names: list[str | None] = [None]
         try:
-            with api.open_workplace([path], overrides) as workplace:
-                (name,) = workplace.recipes
-                facts += api.workplace_facts(workplace)
-                roots.add(workplace.site.root)
+            made = compose_all([path], overrides, multirun=options.multirun)
+            names = [item.recipe.name for item in made]
+            right += made
         except RecipeError as error:
             problems += error.mistakes
         except UsageError as error:
             problems.append(error)
-        found.append({"name": name, "file": path, "ok": name is not None})
+        found += [{"name": name, "file": path, "ok": name is not None} for name in names]
     text = _to_json(found, problems) if options.json else _say(found)
     if text:
         console.data(text)
     if problems and not options.json:
         console.error(RecipeError(problems))
-    if problems or workplace is None:
+    if problems:
         return UsageError.exit_code
-    if len(roots) == 1:
-        fast.remember(workplace, facts, text)
+    _remember(right, text)
     return 0
+
+
+def _remember(right: list[Composition], text: str) -> None:
+    root = right[0].root
+    if any(item.root != root for item in right):
+        return
+    facts = [fact for item in right for fact in item.facts]
+    digests = {find_path(name, root, {}): value for kind, name, value in facts if kind == "file"}
+    known = {
+        path: (seen, digests[path])
+        for item in right
+        for path, seen in item.signatures.items()
+        if path in digests
+    }
+    site = api.find_site(right, store_folder(root, right[0].recipe.settings.store))
+    fast.remember_at(site, known, facts, text)
 
 
 def _say(found: list[dict[str, Any]]) -> str:

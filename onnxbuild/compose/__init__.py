@@ -5,5 +5,6 @@ OmegaConf, PyYAML nor jsonschema.
 """
 
 from onnxbuild.compose.remembered import Composition, compose, expand, validate
+from onnxbuild.compose.sweeping import compose_all
 
-__all__ = ["Composition", "compose", "expand", "validate"]
+__all__ = ["Composition", "compose", "compose_all", "expand", "validate"]

@@ -80,12 +80,16 @@ def compose(recipe_path: str, overrides: Sequence[str] = ()) -> Composition:
     )
 
 
-def validate(paths: str | Sequence[str], overrides: Sequence[str] = ()) -> list[OnnxbuildError]:
+def validate(
+    paths: str | Sequence[str], overrides: Sequence[str] = (), *, multirun: bool = False
+) -> list[OnnxbuildError]:
     """Give all mistakes in recipes, none where they are right. Runs no user code."""
     mistakes: list[OnnxbuildError] = []
-    for path in [paths] if isinstance(paths, str) else paths:
+    points = expand(overrides) if multirun else [list(overrides)]
+    chosen = [paths] if isinstance(paths, str) else paths
+    for path, point in ((path, point) for path in chosen for point in points):
         try:
-            compose(path, overrides)
+            compose(path, point)
         except RecipeError as error:
             mistakes += error.mistakes
         except UsageError as error:

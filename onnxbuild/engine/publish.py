@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from onnxbuild.core import files
+from onnxbuild.errors import StoreError
 
 EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
@@ -40,7 +41,18 @@ def replace(target: str, fill: Callable[[str], None], say: Callable[[str], None]
             _swap(staging, target, say)
             files.flush_folder(parent)
     except OSError as error:
-        raise files.explain(error, target) from error
+        raise _explain(error, target) from error
+
+
+def _explain(error: OSError, target: str) -> StoreError:
+    hints = {
+        errno.ENOSPC: "the disk is full: free space, or set settings.artifacts to another disk",
+        errno.EDQUOT: "the quota is used up: free space, or set settings.artifacts to another disk",
+        errno.EROFS: "the file system is read-only: set settings.artifacts to a folder that is not",
+        errno.EACCES: "no permission: set settings.artifacts to a folder of yours",
+    }
+    what = f"cannot publish: {error.strerror or error}"
+    return StoreError(what, where=target, hint=hints.get(error.errno or 0, ""))
 
 
 def is_intact(target: str, contents: Mapping[str, str], digest_of: Callable[[str], str]) -> bool:

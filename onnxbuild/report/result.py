@@ -173,7 +173,6 @@ class BuildResult:
             "errors": [
                 {"what": item.what, "where": item.where, "hint": item.hint} for item in self.errors
             ],
-            "warnings": list(self.warnings),
         }
 
 

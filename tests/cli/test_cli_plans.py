@@ -9,13 +9,13 @@ import pytest
 from onnxbuild.api import PlanView
 from onnxbuild.cli import explain, graph, plan
 from onnxbuild.cli.console import table
-from onnxbuild.cli.steps import find_label, take_step
+from onnxbuild.cli.steps import take_step
 from onnxbuild.cli.wrapping import break_last
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
-from onnxbuild.planner import Plan
+from onnxbuild.planner import Plan, find_label
 
 
 def make_view() -> PlanView:
