@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,6 +21,11 @@ EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
 HERE = -100
 """AT_FDCWD."""
+
+RANDOM = 8
+"""Characters that `tempfile` adds to a name."""
+YOUNG = 60.0
+"""Seconds for which a folder is left alone whose maker may not have locked it yet."""
 
 BUILD_JSON = "build.json"
 
@@ -68,14 +75,42 @@ def is_intact(target: str, contents: Mapping[str, str], digest_of: Callable[[str
 
 @contextmanager
 def _staging(parent: str, name: str) -> Iterator[str]:
+    _sweep(parent, f".{name}-")
     path = tempfile.mkdtemp(prefix=f".{name}-", dir=parent)
+    # Tells others, until our end, that we are at work in it.
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(handle, fcntl.LOCK_EX)
     # mkdtemp makes a private folder; what is published is for everyone to read.
     os.chmod(path, 0o755)  # noqa: S103
     try:
         yield path
     finally:
+        os.close(handle)
         # After an exchange this is the old version.
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(parent: str, prefix: str) -> None:
+    """Remove what publishes that were killed have left."""
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        if not name.startswith(prefix) or len(name) != len(prefix) + RANDOM:
+            continue
+        try:
+            if time.time() - os.stat(path).st_mtime < YOUNG:
+                continue
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            # Gone meanwhile, or no folder: not ours.
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except BlockingIOError:
+            # A publish is at work in it.
+            continue
+        finally:
+            os.close(handle)
 
 
 def _keep_previous_data(target: str, staging: str) -> None:

@@ -6,6 +6,7 @@ Made of traces and the recipe alone, so that the same build gives the same text.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import time
@@ -50,7 +51,9 @@ def make_build_json(
         "variant": variant.name,
         "description": recipe.description,
         "precision": variant.precision,
-        "files": {name: {"digest": digest, "bytes": size} for name, (digest, size) in files.items()},
+        "files": {
+            name: {"digest": digest, "bytes": size} for name, (digest, size) in files.items()
+        },
         "fidelity": plain(fidelity),
         "gates": plain(findings),
         "measured": measured,
@@ -63,7 +66,8 @@ def make_build_json(
             },
             "libraries": _libraries([trace for step, trace in steps if id(step) in model_steps]),
             "steps": [_step(step, trace) for step, trace in steps],
-            "recipe": plain(recipe) | {"settings": None},
+            # Settings change no result, and where the named folders lie is the machine's affair.
+            "recipe": plain(recipe) | {"settings": None, "roots": sorted(recipe.roots)},
         },
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -101,6 +105,15 @@ def _step(step: Step, trace: Trace) -> dict[str, Any]:
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(trace.made)),
         "seconds": round(trace.seconds, 3),
         "peak_memory": trace.memory,
-        "read": [name for kind, name, _ in trace.observations if kind == "file"],
+        "read": [
+            {"file": _name(name), "digest": digest}
+            for kind, name, digest in trace.observations
+            if kind == "file"
+        ],
         "notes": plain(trace.notes),
     }
+
+
+def _name(file: str) -> str:
+    """Name a file that was read; of one outside the project and its roots, not where it lies on this machine."""
+    return f"…/{os.path.basename(file)}" if file.startswith("/") else file

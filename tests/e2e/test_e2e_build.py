@@ -205,6 +205,22 @@ def test_same_bytes_in_another_folder_and_hash_seed(built, tmp_path):
     assert digests(again) == digests(built[1])
 
 
+def test_build_json_tells_where_a_model_comes_from(project):
+    """Every file that was read by its digest, and no path, host or user of this machine."""
+    from onnxbuild.core.digest import digest_file
+
+    text = (project / "artifacts/small/int8/build.json").read_text()
+    told = json.loads(text)
+
+    read = {item["file"]: item["digest"] for step in told["provenance"]["steps"] for item in step["read"]}
+    assert set(read) == {"./model.py", "./helper.py", "./shape.json", "./weights.safetensors", "./data.py"}
+    assert all(digest_file(str(project / name)) == digest for name, digest in read.items())
+    model = told["files"]["model.onnx"]["digest"]
+    assert model == digest_file(str(project / "artifacts/small/int8/model.onnx"))
+    for word in ("/tmp/", "/root/", "/home/", os.uname().nodename):
+        assert word not in text
+
+
 def test_python_gives_what_the_command_gives(project, monkeypatch):
     """`onnxbuild.run` in a script: values, and nothing runs that is cached."""
     import onnxbuild as package

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 
@@ -64,6 +65,21 @@ def test_failed_filling_leaves_the_old(tmp_path):
     assert "the disk is full" in caught.value.hint
     assert read(target) == {"model.onnx": "old"}
     assert os.listdir(tmp_path) == ["v"]
+
+
+def test_what_a_killed_publish_left_is_removed(tmp_path):
+    """Its folder goes with the next publish; one in which another is at work, or that is no such folder, stays."""
+    left, busy, other = (tmp_path / name for name in (".v-abcdefgh", ".v-12345678", ".v-notes"))
+    for folder in (left, busy, other):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    handle = os.open(busy, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+    publish.replace(str(tmp_path / "v"), filling(model_onnx="m"), refuse)
+    os.close(handle)
+
+    assert set(os.listdir(tmp_path)) == {"v", ".v-12345678", ".v-notes"}
 
 
 def test_external_data_of_the_version_before_stays_once(tmp_path):
