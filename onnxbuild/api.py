@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 from onnxbuild.compose import Composition, compose_all
 from onnxbuild.compose import validate as find_mistakes
@@ -33,6 +33,10 @@ from onnxbuild.report.endings import find_status, list_failures, list_steps
 from onnxbuild.report.result import BuildResult
 from onnxbuild.stores.actions import DamagedCacheError, LogEntry
 from onnxbuild.stores.local import LocalStore
+
+Path: TypeAlias = str | os.PathLike[str]
+Recipes: TypeAlias = Path | Sequence[Path]
+"""One recipe, or several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,12 @@ class PlanView:
         }
 
 
+def list_paths(recipes: Recipes) -> list[str]:
+    """Give the paths of one recipe, or of several."""
+    several = [recipes] if isinstance(recipes, str | os.PathLike) else recipes
+    return [os.fspath(path) for path in several]
+
+
 def identify(step: Step) -> str:
     """Name a step between builds, so that `explain` finds what it was before."""
     return f"{step.label}|{step.run}"
@@ -121,8 +131,8 @@ def identify(step: Step) -> str:
 
 @contextmanager
 def open_workplace(
-    recipes: str | Sequence[str],
-    overrides: Sequence[str] = (),
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
     *,
     only: Sequence[str] = (),
     multirun: bool = False,
@@ -132,10 +142,11 @@ def open_workplace(
 
     With `multirun` overrides may be sweeps. Who only wants to `look` needs no store that can be written.
     """
-    paths = [recipes] if isinstance(recipes, str) else list(recipes)
+    paths = list_paths(recipes)
     if not paths:
         raise UsageError("no recipe was named", hint="onnxbuild run recipe.yaml")
-    compositions = compose_all(paths, overrides, multirun=multirun)
+    words = [overrides] if isinstance(overrides, str) else overrides
+    compositions = compose_all(paths, words, multirun=multirun)
     plan = make_plan([item.recipe for item in compositions], only)
     settings = compositions[0].recipe.settings
     with _open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
@@ -177,8 +188,8 @@ def find_site(compositions: Sequence[Composition], store: str) -> Site:
 
 
 def run(
-    recipes: str | Sequence[str],
-    overrides: Sequence[str] = (),
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
     *,
     jobs: int | None = None,
     keep_going: bool | None = None,
@@ -290,8 +301,8 @@ def _build(
 
 
 def plan(
-    recipes: str | Sequence[str],
-    overrides: Sequence[str] = (),
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
     *,
     only: Sequence[str] = (),
     multirun: bool = False,
@@ -302,8 +313,8 @@ def plan(
 
 
 def explain(
-    recipes: str | Sequence[str],
-    overrides: Sequence[str] = (),
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
     *,
     only: Sequence[str] = (),
     multirun: bool = False,
@@ -313,10 +324,11 @@ def explain(
 
 
 def validate(
-    recipes: str | Sequence[str], overrides: Sequence[str] = (), *, multirun: bool = False
+    recipes: Recipes, overrides: str | Sequence[str] = (), *, multirun: bool = False
 ) -> tuple[OnnxbuildError, ...]:
     """Give all mistakes in recipes; none where they are right. Runs no user code."""
-    return tuple(find_mistakes(recipes, overrides, multirun=multirun))
+    words = [overrides] if isinstance(overrides, str) else overrides
+    return tuple(find_mistakes(list_paths(recipes), words, multirun=multirun))
 
 
 def view(workplace: Workplace) -> PlanView:

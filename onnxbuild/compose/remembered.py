@@ -85,7 +85,10 @@ def validate(
 ) -> list[OnnxbuildError]:
     """Give all mistakes in recipes, none where they are right. Runs no user code."""
     mistakes: list[OnnxbuildError] = []
-    points = expand(overrides) if multirun else [list(overrides)]
+    try:
+        points = expand(overrides) if multirun else [list(overrides)]
+    except RecipeError as error:
+        return error.mistakes
     chosen = [paths] if isinstance(paths, str) else paths
     for path, point in ((path, point) for path in chosen for point in points):
         try:

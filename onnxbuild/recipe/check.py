@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 from onnxbuild.recipe.building import EXPORT, Registry
@@ -117,6 +118,15 @@ class _Words:
                     f"the range [{bounds[0]}, {bounds[1]}) is empty",
                     "it is [low, high), without high itself",
                 )
+            dtype = entry.get("dtype", "float32")
+            if not isinstance(dtype, str) or dtype.startswith(("float", "bfloat")):
+                continue
+            if isinstance(entry.get("fill"), float) and not entry["fill"].is_integer():
+                yield self.mistake((*path, "fill"), f"{dtype} holds no {entry['fill']}")
+            if bounds and bounds[0] < bounds[1] and ceil(bounds[0]) == ceil(bounds[1]):
+                yield self.mistake(
+                    (*path, "range"), f"no whole number is in [{bounds[0]}, {bounds[1]})"
+                )
         given = self.data.get("outputs")
         outputs = given if isinstance(given, list) else []
         for index, name in enumerate(outputs):
@@ -195,7 +205,7 @@ class _Words:
         names = [variant for variant in listed if isinstance(variant, str)]
         chosen = self.sources.place(("publish",))
         # Who publishes less for once, on the command line, need not take gates away too.
-        spared = self.section("stages") if chosen and not chosen.source else ()
+        spared = [EXPORT, *self.section("stages")] if chosen and not chosen.source else []
         for name in self.section("verify"):
             path = ("verify", name)
             if name != "default" and names and name not in [*names, *spared]:

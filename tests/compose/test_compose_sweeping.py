@@ -2,6 +2,7 @@
 
 import pytest
 
+import onnxbuild
 from onnxbuild.compose import compose_all
 from onnxbuild.compose.sweeping import name_points
 from onnxbuild.errors import UsageError
@@ -86,3 +87,40 @@ def test_a_recipe_is_named_once(project):
 def test_shared_steps_are_named_by_what_their_points_have_in_common(names, told):
     """A step of forty points is not named forty times."""
     assert name_owners(names) == told
+
+
+def test_python_takes_one_or_several_of_everything(project):
+    """A path is text or a `Path`, one override needs no list, and what is wrong is given as values."""
+    one = onnxbuild.validate(project / PATH, "export.opset=20")
+    swept = onnxbuild.validate([PATH], ["export.opset=18,200"], multirun=True)
+    endless = onnxbuild.validate(PATH, "export.opset=interval(1,2)", multirun=True)
+
+    assert one == ()
+    assert [mistake.what for mistake in swept] == ["`export.opset` must be at most 25, not 200"]
+    assert [mistake.what for mistake in endless] == ["an interval has no points to build"]
+
+
+def test_publishing_less_for_once_takes_no_gates_away(project):
+    """Gates of what an override leaves out are left aside; in the file they are a mistake."""
+    gated = ["verify.export.cosine=0.9", "verify.fp16.cosine=0.9"]
+
+    mistakes = onnxbuild.validate(PATH, [*gated, "publish=[int8]"])
+
+    assert mistakes == ()
+    assert onnxbuild.validate(PATH, gated)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: onnxbuild.plan([]),
+        lambda: onnxbuild.plan(PATH, only=["fp17"]),
+        lambda: onnxbuild.run(PATH, jobs=0),
+        lambda: onnxbuild.run(PATH, rerun=["exprot"]),
+    ],
+    ids=["no recipe", "no such variant", "no jobs", "no such step"],
+)
+def test_wrong_calls_from_python_are_usage_errors(project, call):
+    """What the command refuses, the functions refuse alike."""
+    with pytest.raises(UsageError):
+        call()

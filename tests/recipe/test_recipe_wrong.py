@@ -114,6 +114,9 @@ CASES = {
     ),
     "bounds": GOOD.replace("{min: 1, max: 64}", "{min: 4, max: 8, example: 2, verify: [9]}\n  sequence: {min: 1}"),
     "bounds_crossed": GOOD.replace("{min: 1, max: 64}", "{min: 8, max: 4}"),
+    "values_of_integers": GOOD.replace(
+        "range: [0, 1]}", "range: [0.2, 0.8], dtype: uint8}\n  mask: {shape: [1], fill: 0.5, dtype: bool}"
+    ),
     "values_twice": GOOD.replace("range: [0, 1]", "range: [1, 1], fill: 0"),
     "outputs_twice": GOOD.replace("outputs: [logits]", "outputs: [logits, logits, image]"),
     "unknown_rule": GOOD + "replace:\n  sync_bachnorm: {}\n  other: {rule: nothing}\n",
