@@ -181,9 +181,9 @@ class Build:
         record.key = make_key(ingredients)
         traces = self._store.traces(record.key)
         if not self._rerun(record.step):
-            for trace in traces:
-                if self._holds(trace):
-                    return [self._take(number, trace, "cached")]
+            trace = self._find(number, traces)
+            if trace is not None:
+                return [self._take(number, trace, "cached")]
         elif record.status == "ran":
             return [self._take(number, record.trace, "ran")] if record.trace else [Missing(number)]
         record.reason = (
@@ -191,6 +191,26 @@ class Build:
             else self._why(record.step, ingredients, traces)
         )  # fmt: skip
         return [Missing(number)]
+
+    def _find(self, number: int, traces: Sequence[Trace]) -> Trace | None:
+        """Give the first trace that holds, of several the first whose content is there: never the newest."""
+        holding = [trace for trace in traces if self._holds(trace)]
+        if len(holding) < 2:  # noqa: PLR2004
+            # A hit needs the digests of results, not their content.
+            return holding[0] if holding else None
+        if len({str(plain(trace.results)) for trace in holding if trace.grown is None}) > 1:
+            label = self._record(number).step.label
+            what = f"is not reproducible: {len(holding)} runs with the same inputs gave different results"
+            self._listen(Said(f"{label} {what}"))
+        return next(filter(self._is_there, holding), holding[0])
+
+    def _is_there(self, trace: Trace) -> bool:
+        return all(
+            os.path.exists(path)
+            for artifact in trace.results.values()
+            if artifact.inline is None
+            for path in (self._store.path(artifact), *map(self._store.blob_path, artifact.parts))
+        )
 
     def _holds(self, trace: Trace) -> bool:
         site, roots = self._site, dict(self._site.roots)
@@ -238,10 +258,10 @@ class Build:
             return []
         if not node.forced and not self._rerun(record.step):
             # Another build may have finished it between our look-up and our claim.
-            for trace in self._store.traces(record.key):
-                if self._holds(trace):
-                    claim.release()
-                    return [self._take(number, trace, "cached")]
+            trace = self._find(number, self._store.traces(record.key))
+            if trace is not None:
+                claim.release()
+                return [self._take(number, trace, "cached")]
         self._submit(number, inputs, claim)
         return []
 

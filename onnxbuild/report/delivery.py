@@ -16,6 +16,7 @@ from onnxbuild.core.facts import name_path
 from onnxbuild.core.step import Output
 from onnxbuild.core.trace import Fact, Trace
 from onnxbuild.engine.build import Build
+from onnxbuild.engine.code import digest_code
 from onnxbuild.engine.publish import BUILD_JSON, is_intact
 from onnxbuild.engine.publish import replace as replace_folder
 from onnxbuild.planner import Plan, Variant
@@ -144,7 +145,7 @@ class Delivery:
     ) -> VariantResult:
         recipe = self._recipes[variant.recipe]
         external = recipe.export.external_data
-        identity = digest_value([model.digest, external])
+        identity = digest_value([model.digest, external, digest_code("onnxbuild.graph.save")])
         made = self._store.actions.published(identity)
 
         def text(files: Mapping[str, tuple[str, int]]) -> str:

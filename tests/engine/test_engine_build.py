@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from queue import SimpleQueue
 
 import pytest
@@ -10,11 +11,12 @@ from fakes import FakeExecutor, blob_of, fail, make_json, read_file, read_json
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.events import Said, StepWaits
-from onnxbuild.core.ports import Failure, Outcome
+from onnxbuild.core.ports import Failure, Job, Outcome
 from onnxbuild.core.step import OWN, Output, Step
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.keys import find_ingredients, make_key
 from onnxbuild.engine.setting import Site
+from onnxbuild.observe.witness import NetWitness
 from onnxbuild.stores.local import LocalStore
 
 
@@ -267,6 +269,66 @@ def test_waits_for_another_build_and_takes_its_result(build, store, project):
     assert any(isinstance(event, StepWaits) for event in heard)
 
 
+def test_first_result_is_used_and_a_second_is_said(build, store):
+    """One key with two results: never the newest, and people are told."""
+    first = build([step("odd", run="tests:odd")], {"tests:odd": lambda _: Outcome(status="ok", results={"model": make_json(1)})})
+    heard = []
+
+    build([step("odd", run="tests:odd")], {"tests:odd": lambda _: Outcome(status="ok", results={"model": make_json(2)})}, rerun=lambda _: True)
+    again = build([step("odd", run="tests:odd")], listen=heard.append)
+
+    assert first.ran == ["odd"]
+    assert again.ran == []
+    assert again.records[0].trace.results == {"model": make_json(1)}
+    assert any(isinstance(event, Said) and "not reproducible" in event.what for event in heard)
+
+
+def test_of_several_results_one_whose_content_is_there_is_used(build, store):
+    """A result that is lost for good does not make its step run in each build."""
+    def blob(text):
+        return lambda job: Outcome(status="ok", results={"model": Artifact(kind="file", digest=store.put_bytes(text), size=1)})
+
+    first = build([step("odd", run="tests:odd")], {"tests:odd": blob(b"1")})
+    build([step("odd", run="tests:odd")], {"tests:odd": blob(b"2")}, rerun=lambda _: True)
+    os.unlink(store.blob_path(first.records[0].trace.results["model"].digest))
+    again = build([step("odd", run="tests:odd")])
+
+    assert again.ran == []
+    assert os.path.exists(store.blob_path(again.records[0].trace.results["model"].digest))
+
+
+def test_result_is_not_kept_where_opens_may_have_been_missed(build):
+    """What the net under observation has lost could be anything."""
+
+    class Overflowed:
+        def started(self, job): ...
+
+        def finished(self, job):
+            return None
+
+        def own(self, paths):
+            return nullcontext()
+
+    heard = []
+
+    first = build([step("a")], witness=Overflowed(), listen=heard.append)
+    second = build([step("a")])
+
+    assert first.ran == second.ran == ["a"]
+    assert any(isinstance(event, Said) and "not kept" in event.what for event in heard)
+
+
+def test_lost_events_of_the_net_are_passed_on(project):
+    """The witness answers with nothing that could be believed."""
+    job = Job(id="1", run="x:y", options={}, inputs={}, outputs=(), label="", store="", root=str(project), folder=None)
+
+    with NetWitness(str(project), ()) as witness:
+        witness.started(job)
+        witness._net.lost = "too many"
+
+        assert witness.finished(job) is None
+
+
 def test_build_that_is_broken_off_gives_back_its_claims(store, project):
     """After Ctrl-C in a script that goes on, the same step can be built again in the same process."""
     only = step("only")
@@ -286,28 +348,3 @@ def test_build_that_is_broken_off_gives_back_its_claims(store, project):
     claim = store.claim(make_key(find_ingredients(only, {})))
     assert claim.holder == ""
     claim.release()
-
-
-def test_key_sees_every_ingredient():
-    """Whatever can change a result changes the key; labels and resources do not."""
-    artifact = Artifact(kind="model", digest="b3:1", size=1)
-    other = Artifact(kind="model", digest="b3:2", size=1)
-    base = step("x", options={"a": 1}, folder="recipes", libraries=("numpy",))
-
-    def key(made: Step, given: Artifact = artifact) -> str:
-        return make_key(find_ingredients(made, {"model": given}))
-
-    assert key(base) == key(step("other label", options={"a": 1}, folder="recipes", libraries=("numpy",)))
-    changed = [
-        step("x", options={"a": 1.0}, folder="recipes", libraries=("numpy",)),
-        step("x", options={"a": True}, folder="recipes", libraries=("numpy",)),
-        step("x", options={"a": "1"}, folder="recipes", libraries=("numpy",)),
-        step("x", options={"a": 1}, folder="elsewhere", libraries=("numpy",)),
-        step("x", options={"a": 1}, folder="recipes", libraries=("onnx",)),
-        step("x", options={"a": 1}, folder="recipes", libraries=("numpy",), threads=2),
-        step("x", options={"a": 1}, folder="recipes", libraries=("numpy",), machine=True),
-        step("x", options={"a": 1}, folder="recipes", libraries=("numpy",), outputs=("other",)),
-        step("x", options={"a": 1}, folder="recipes", libraries=("numpy",), run="tests:else"),
-    ]
-    keys = {key(item) for item in changed} | {key(base), key(base, other)}
-    assert len(keys) == len(changed) + 2

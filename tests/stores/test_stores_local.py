@@ -90,6 +90,27 @@ def test_nothing_temporary_is_left(store):
     assert os.listdir(os.path.join(store.root, "tmp")) == []
 
 
+def test_content_is_durable_before_it_has_its_name(store, monkeypatch):
+    """Flushed, then renamed, then the folder flushed: a power cut leaves all of it or nothing."""
+    calls = []
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(handle):
+        calls.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def note_rename(source, target):
+        calls.append("rename")
+        rename(source, target)
+
+    store.put_bytes(b"makes the folder")
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    store.put_graph(b"graph", [], 0)
+
+    assert calls == ["file", "rename", "folder"]
+
+
 def test_folder_that_cannot_be_made_is_said(tmp_path):
     """A store below a file is refused in words."""
     (tmp_path / "file").write_text("x")

@@ -52,6 +52,21 @@ def test_a_job_and_its_outcome_are_json(job, their_stage):
     assert outcome["results"]["value"]["inline"] == '{"a":[1]}'
 
 
+def test_the_callers_variables_do_not_reach_the_job(job, their_stage, monkeypatch):
+    """Only what was declared does, and the caller's are back afterwards."""
+    their_stage("import os; return {'value': work.put_json(sorted(os.environ))}")
+    monkeypatch.setenv("SECRET", "x")
+    job["environment"] = {"DECLARED": "y"}
+
+    outcome = run(job)
+
+    names = json.loads(outcome["results"]["value"]["inline"])
+    assert "SECRET" not in names
+    assert "DECLARED" in names
+    assert os.environ["SECRET"] == "x"
+    assert "DECLARED" not in os.environ
+
+
 def test_the_code_of_a_stage_from_elsewhere_is_observed(job, their_stage, tmp_path):
     """The key has the code of our run modules; that of others is among the observations."""
     their_stage("return {'value': work.put_json(1)}")
