@@ -72,8 +72,9 @@ class _Shapes:
             )
             yield self.mistake(path, f"`{name}` has no axis {axis}", last, "key")
         elif isinstance(dim, str) and not dim.isidentifier():
+            written = path if self.sources.given(path) else ("inputs", name, "shape", axis)
             yield self.mistake(
-                path, f"{dim!r} cannot name a dimension", "letters, digits and underscores"
+                written, f"{dim!r} cannot name a dimension", "letters, digits and underscores"
             )
 
     def size_mistakes(self) -> Iterator[Mistake]:

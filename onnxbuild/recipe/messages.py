@@ -52,10 +52,24 @@ TORCH = {
     "fp16": "half precision is a stage: `stages: {fp16: float16}`",
     "int8": "int8 is a stage: `stages: {int8: quantize_dynamic}`",
     "hydra": "a recipe cannot configure Hydra itself",
+    "env": "an environment is chosen with env=ci on the command line, or in `defaults: [{env: ci}]`",
     "passes": "passes are an option of the stage onnxoptimizer",
     "rename": "give the names you want in `inputs:` and `outputs:`",
 }
 """Keys that people know from torch.onnx.export and from scripts, and what they are called here."""
+
+EXAMPLES = {
+    "model": "as in model: {entry: path/file.py:function}",
+    "inputs": "as in inputs: {x: {shape: [batch, 3]}}",
+    "dynamic_axes": "as in dynamic_axes: {x: {0: batch}}",
+    "dims": "as in dims: {batch: {min: 1, max: 8}}",
+    "export": "as in export: {opset: 18}",
+    "replace": "as in replace: {sync_batchnorm: {}}",
+    "data": "as in data: {calibration: path/data.py:function}",
+    "stages": "as in stages: {slim: onnxoptimizer, fp16: {use: float16, from: slim}}",
+    "verify": "as in verify: {fp16: {scaled: 1e-2}}",
+}
+"""Sections as they are, for those who wrote them otherwise."""
 
 VALUES = {
     "float": "float32",
@@ -257,6 +271,8 @@ class _Translation:
                 expected = _either([NAMES[kind] for kind in kinds if kind != "null"])
                 what = f"{name} must be {expected}, not {describe(value)}"
                 hint = _type_hint(kinds, value) or self.text_hint(kinds, value, path)
+                if not hint and "object" in kinds and len(path) <= 2:  # noqa: PLR2004 - a section's items
+                    hint = EXAMPLES.get(path[0] if path else "", "")
             case "enum":
                 options = [str(option) for option in wanted if option is not None]
                 text = str(value).removeprefix("torch.")

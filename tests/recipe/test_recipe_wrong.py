@@ -152,6 +152,8 @@ CASES = {
     "defaults_are_text": "defaults: base\n" + GOOD,
     "defaults_in_a_circle": "defaults: [r]\n" + GOOD,
     "numbers_for_text": GOOD + "description: 3\n",
+    "sections": "model: net/model.py:build\ninputs: [x]\nstages: [onnxoptimizer]\nverify: {default: 1}\nenv: ci\n",
+    "dim_in_shape": GOOD.replace("shape: [2, 1, 8, 8]", "shape: [a b, 1, 8, 8]").replace("  image: {0: batch}\n", ""),
     "hydra": GOOD + "hydra: {run: {dir: x}}\n",
     "long_line": GOOD.replace("outputs: [logits]", "outputs: [" + ", ".join(f"output_{n}" for n in range(40)) + ", 7]"),
     "several": GOOD.replace("opset: 18", "opsett: 18").replace("range: [0, 1]", "rnage: [0, 1]").replace(
