@@ -21,13 +21,15 @@ def finish(
     library: str,
     retyped: Collection[str] = (),
     hint: str = "",
+    load: bool = True,
 ) -> Artifact:
     """Keep what a library made of `before`, once it has been held to its word and loads.
 
     Raises `StageError` where the opset or the interface changed (see `keep`), or where onnxruntime
-    does not load it; `hint` says then what to do.
+    does not load it; `hint` says then what to do. Without `load`, the caller sees to the latter.
     """
     keep(before, after, library=library, retyped=retyped)
     artifact = put(after, work.store)
-    sessions.load(work.store.path(artifact), made_by=library, hint=hint)
+    if load:
+        sessions.load(work.store.path(artifact), made_by=library, hint=hint)
     return artifact

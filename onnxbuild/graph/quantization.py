@@ -148,7 +148,9 @@ def account(before: ir.Model, after: ir.Model, op_types: Collection[str]) -> dic
     if not quantized:
         raise StageError(
             "no weight became integer",
-            hint=f"the weights are those of {', '.join(sorted(left)) or 'no operator'}; to quantize are "
+            hint="the graph holds no float weights"
+            if not total
+            else f"the weights are those of {', '.join(sorted(left)) or 'no operator'}; to quantize are "
             f"{_first(sorted(op_types))}. Fused operators: quantize first, fuse after",
         )
     return {

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import re
+import resource
+import signal
+import warnings
 
 import onnx_ir as ir
 import onnxruntime as ort
@@ -14,6 +19,9 @@ ERROR = 3
 
 WIDENING = "InsertedPrecisionFreeCast_"
 """How the names of the casts begin that onnxruntime puts around what it computes in float32 instead."""
+
+LOADED = "loaded"
+"""What the process answers that loaded a model."""
 
 MESSAGE_LIMIT = 400
 """Characters of a library's message that a reader is shown."""
@@ -37,6 +45,48 @@ def load(path: str, *, threads: int = 1, made_by: str, hint: str = "") -> ort.In
             f"onnxruntime does not load what {made_by} made: {readable(error)}",
             hint=hint or "leave out the operator that it names, or use another stage",
         ) from error
+
+
+def load_apart(path: str, *, made_by: str, hint: str = "") -> str:
+    """Load a model in a process of its own, and name the signal that ended it: empty where it loads.
+
+    Raises `StageError` as `load` does.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python 3.12 warns that other threads' locks are not inherited; the child uses none of theirs.
+        warnings.filterwarnings("ignore", ".*use of fork.*", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _answer(writer, path)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read().decode()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return signal.Signals(os.WTERMSIG(status)).name
+    if answer != LOADED:
+        raise StageError(
+            f"onnxruntime does not load what {made_by} made: {answer or 'its process ended early'}",
+            hint=hint,
+        )
+    return ""
+
+
+def _answer(writer: int, path: str) -> None:
+    """Load in the child, answer through the pipe and leave without running the parent's exits."""
+    # A crash is an answer: it leaves neither a dump nor the parent's stack in the log.
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        try:
+            ort.InferenceSession(path, options(), providers=["CPUExecutionProvider"])
+            answer = LOADED
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            answer = readable(error)
+        os.write(writer, answer.encode())
+    finally:
+        os._exit(0)
 
 
 def widened(model: ir.Model) -> list[str]:

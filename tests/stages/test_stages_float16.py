@@ -206,6 +206,35 @@ def test_what_does_not_load_is_explained(bench):
     assert bench.store.root not in str(caught.value)
 
 
+def test_transposes_that_crash_onnxruntime_stay_float32(bench):
+    """Two transposes before a product end the process that loads them in half precision; the stage's do not."""
+    proto = make("d = Transpose<perm=[0, 1]>(x)  y = MatMul(d, w)", w=noise(64, 64))
+    del proto.graph.node[:]
+    for name in ("x", "y"):
+        port = proto.graph.input[0] if name == "x" else proto.graph.output[0]
+        sizes = [64, 2, 3, 64]
+        port.CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes))
+    proto.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3, 64, 64])
+    )
+    proto.graph.node.extend(
+        [
+            helper.make_node("Transpose", ["x"], ["d"], perm=[0, 2, 1, 3]),
+            helper.make_node("Transpose", ["d"], ["e"], perm=[2, 1, 0, 3]),
+            helper.make_node("MatMul", ["e", "w"], ["y"]),
+        ]
+    )
+    model = bench.put(proto)
+    x = noise(64, 2, 3, 64)
+
+    half = bench.apply(Float16(keep_io_types=True), model)
+
+    np.testing.assert_allclose(
+        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], atol=0.1
+    )
+    assert "SIGSEGV" in bench.notes.get("transpose_float32", "SIGSEGV")
+
+
 def test_large_weights_are_read_one_at_a_time(bench):
     """The graph goes to the library without its weights: they are halved as they are kept."""
     model = bench.put(make("y = MatMul(x, w)", w=noise(64, 64)))
