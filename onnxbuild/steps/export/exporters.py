@@ -104,8 +104,11 @@ def run_exporter(
     except Exception as error:
         log_traceback(error)
         frames = "".join(f"\n  {frame}" for frame in user_frames(error))
+        since = re.search(r"added in version (\d+)", str(error))
         raise ExportError(
-            f"{name} cannot export the model: {reason(error)}{frames}", where="export"
+            f"{name} cannot export the model: {reason(error)}{frames}",
+            where="export.opset" if since else "export",
+            hint=f"say `opset: {since[1]}` or more" if since else "",
         ) from error
 
 

@@ -169,3 +169,23 @@ def test_a_program_keeps_its_dynamic_dims(bench):
 
     assert exported.shapes() == {"input": ["input_0", 4], "output": ["input_0", 3]}
     assert exported.worst() < 1e-6
+
+
+def test_an_operator_of_a_later_opset_says_which(bench):
+    """What TorchScript cannot say at an opset becomes a hint that names the opset that can."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+
+        class Net(torch.nn.Module):
+            def forward(self, x):
+                return torch.nn.functional.scaled_dot_product_attention(x, x, x)
+        """,
+    )
+    inputs = {"x": {"shape": ["batch", 2, 4, 4]}}
+
+    with pytest.raises(ExportError, match="scaled_dot_product_attention") as caught:
+        bench.export("net.py:Net", inputs, exporter="torchscript", opset=13)
+
+    assert caught.value.hint == "say `opset: 14` or more"
