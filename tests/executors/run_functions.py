@@ -157,3 +157,18 @@ def parent(work):
 
 def modules(work):
     return {"value": work.put_json([name for name in work.options if name in sys.modules])}
+
+
+def grow_for_real(work):
+    """Answer with two steps in a row that really run, the first on the growing step's own input."""
+    one = Step(
+        run="run_functions:add", label="one", inputs={"x": Output(OWN, "x")}, options={"y": 1}, outputs=("value",)
+    )  # fmt: skip
+    two = Step(
+        run="run_functions:add", label="two", inputs={"x": Output(one, "value")}, options={"y": 10}, outputs=("value",)
+    )  # fmt: skip
+    return MoreSteps(outputs={"value": Output(two, "value")})
+
+
+def add(work):
+    return {"value": work.put_json(work.json("x") + work.options["y"])}
