@@ -14,6 +14,7 @@ from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.core.values import plain
 from onnxbuild.errors import StoreError
+from onnxbuild.stores.disks import network_of
 
 Signature: TypeAlias = tuple[int, int, int, int]
 LogEntry: TypeAlias = tuple[str, str, float]
@@ -109,6 +110,13 @@ class Actions:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
+            network = network_of(os.path.dirname(self._path))
+            if network:
+                raise StoreError(
+                    f"the store lies on a network file system ({network}), where its locks do not hold",
+                    where=os.path.dirname(self._path),
+                    hint="set settings.store or $ONNXBUILD_STORE to a folder on a local disk",
+                )
             connection = sqlite3.connect(
                 self._path, timeout=60, isolation_level=None, check_same_thread=False
             )

@@ -13,6 +13,7 @@ from contracts.stores import StoreContract
 
 from onnxbuild.core.trace import Trace
 from onnxbuild.errors import StoreError
+from onnxbuild.stores import disks
 from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
@@ -128,6 +129,21 @@ def test_store_of_another_layout_is_refused(tmp_path):
 
     with pytest.raises(StoreError, match="layout 99"):
         LocalStore(str(tmp_path)).traces("b3:x")
+
+
+def test_store_on_a_network_file_system_is_refused(tmp_path, monkeypatch):
+    """Locks do not hold there; a local disk mounted inside it is fine."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"disk / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\ndisk {tmp_path}/local ext4 rw 0 0\n")
+    monkeypatch.setattr(disks, "MOUNTS", str(mounts))
+    store = LocalStore(str(tmp_path / "local" / "store"))
+
+    with pytest.raises(StoreError, match="network file system"):
+        LocalStore(str(tmp_path / "store")).traces("b3:x")
+    found = store.traces("b3:x")
+
+    assert found == ()
+    store.close()
 
 
 def test_claim_of_a_dead_process_is_free(tmp_path):
