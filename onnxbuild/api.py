@@ -282,6 +282,8 @@ def _build(
                         f"{store.actions.dropped} traces in the store are damaged; their steps are built again"
                     )
                 )
+            if witness.gap:
+                hear(Said(f"what native code reads may go unseen: {witness.gap}"))
             note_logs(workplace, process)
             delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
             published = delivery.deliver(settings.artifacts)
@@ -293,7 +295,7 @@ def _build(
         status=find_status(published.problems, process),
         recipes=published.recipes,
         steps=tuple(list_steps(plan, process)),
-        errors=(*list_failures(process), *published.problems),
+        errors=(*list_failures(plan, process), *published.problems),
         said=tuple(said),
         seconds=time.monotonic() - began,
     )

@@ -15,6 +15,9 @@ def summarize(result: BuildResult) -> str:
     parts = []
     for recipe in result.recipes.values():
         parts.append(_recipe(recipe))
+        exceptions = [item for item in recipe.variants.values() if item.exceptions]
+        if exceptions:
+            parts.append("\n".join(f"  {item.variant}: {item.exceptions}" for item in exceptions))
         refused = [
             item for item in recipe.variants.values() if item.findings and not item.published
         ]

@@ -37,6 +37,12 @@ def replace(target: str, fill: Callable[[str], None], say: Callable[[str], None]
     a reader who has just opened the old graph still finds it. Raises `StoreError` when the disk refuses.
     """
     parent = os.path.dirname(target)
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise StoreError(
+            "cannot publish: what is there is no folder",
+            where=target,
+            hint="move it away, or set settings.artifacts to another folder",
+        )
     try:
         os.makedirs(parent, exist_ok=True)
         with _staging(parent, os.path.basename(target)) as staging:

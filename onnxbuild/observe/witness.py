@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -28,6 +29,11 @@ class NetWitness:
     def __exit__(self, *_: object) -> None:
         if self._started:
             self._net.stop()
+
+    @property
+    def gap(self) -> str:
+        """Why files below the root could be opened unseen, where that is not the system's nature; else empty."""
+        return self._net.reason if sys.platform.startswith("linux") else ""
 
     def started(self, job: Job) -> None:
         """Note that a job begins."""

@@ -19,11 +19,14 @@ from onnxbuild.engine.build import Build
 from onnxbuild.engine.code import digest_code
 from onnxbuild.engine.publish import BUILD_JSON, is_intact
 from onnxbuild.engine.publish import replace as replace_folder
+from onnxbuild.errors import OnnxbuildError
 from onnxbuild.planner import Plan, Variant
 from onnxbuild.recipe.schema import Recipe
 from onnxbuild.report.build_json import make_build_json
+from onnxbuild.report.exceptions import tell_exceptions
 from onnxbuild.report.judge import Finding, fidelity_summary, judge
 from onnxbuild.report.result import Fidelity, Problem, RecipeResult, VariantResult
+from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
 
@@ -63,7 +66,15 @@ class Delivery:
         recipes: dict[str, dict[str, VariantResult]] = {name: {} for name in self._recipes}
         for variant in self._plan.variants:
             folder = os.path.join(self._root, artifacts, variant.recipe, variant.name)
-            recipes[variant.recipe][variant.name] = self._variant(variant, folder)
+            try:
+                result = self._variant(variant, folder)
+            except DamagedCacheError:
+                raise
+            except OnnxbuildError as error:
+                # One variant that cannot be written is no reason to say nothing of the others.
+                self._problems.append(_read_problem(variant, error))
+                result = _unpublished(variant, folder)
+            recipes[variant.recipe][variant.name] = result
         return Delivered(
             recipes={
                 name: RecipeResult(name=name, variants=variants)
@@ -74,10 +85,7 @@ class Delivery:
         )
 
     def _variant(self, variant: Variant, folder: str) -> VariantResult:
-        path = os.path.join(folder, "model.onnx")
-        result = VariantResult(
-            recipe=variant.recipe, variant=variant.name, path=path, published=False
-        )
+        result = _unpublished(variant, folder)
         # Measurements are read first: a lost one is built again, which may change what is published.
         self._build.ensure(variant.measured)
         model = self._build.results(variant.model)
@@ -103,13 +111,25 @@ class Delivery:
             metric_name=(variant.gates.metric or "").rpartition(":")[2],
             reference_metric=measured["reference_metric"],
             findings=tuple(findings),
+            exceptions=self._exceptions(variant),
             operators=measured["fidelity"]["model"]["nodes"],
         )
         missed = [item for item in findings if item.level == "gate" and not item.passed]
         if missed:
-            self._problems.extend(self._gate_problem(variant, item, path) for item in missed)
+            self._problems.extend(self._gate_problem(variant, item, result.path) for item in missed)
             return result
         return self._publish(variant, model, result, measured, folder)
+
+    def _exceptions(self, variant: Variant) -> str:
+        """Say what the nearest stage that converts weights left as it was."""
+        output: Output | None = variant.model
+        while output is not None:
+            trace = self._build.trace_of(output)
+            told = tell_exceptions(trace.notes) if trace else ""
+            if told:
+                return told
+            output = output.step.inputs.get("model")
+        return ""
 
     def _measured(self, variant: Variant) -> dict[str, Any] | None:
         outputs: dict[str, Output | None] = {
@@ -227,3 +247,16 @@ def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:
     contents[BUILD_JSON] = digest_bytes(text.encode())
     return contents
 
+
+def _unpublished(variant: Variant, folder: str) -> VariantResult:
+    path = os.path.join(folder, "model.onnx")
+    return VariantResult(recipe=variant.recipe, variant=variant.name, path=path, published=False)
+
+
+def _read_problem(variant: Variant, error: OnnxbuildError) -> Problem:
+    return Problem(
+        what=f"{variant.recipe}/{variant.name} was not published: {error.what}",
+        where=error.where,
+        hint=error.hint,
+        exit_code=error.exit_code,
+    )

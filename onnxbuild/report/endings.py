@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onnxbuild.engine.build import Build
+from onnxbuild.errors import GateError
 from onnxbuild.planner import Plan
 from onnxbuild.report.result import Problem, Status, StepResult
 
 
 def find_status(problems: Sequence[Problem], process: Build) -> Status:
-    """Say how the build ended: a failed step weighs more than a missed gate."""
+    """Say how the build ended: what failed weighs more than a missed gate."""
     if any(record.status in {"failed", "skipped"} for record in process.records):
+        return "failed"
+    if any(problem.exit_code != GateError.exit_code for problem in problems):
         return "failed"
     return "gate" if problems else "ok"
 
@@ -30,13 +33,15 @@ def list_steps(plan: Plan, process: Build) -> Iterator[StepResult]:
         )
 
 
-def list_failures(process: Build) -> Iterator[Problem]:
-    """Give what went wrong in the steps that failed."""
+def list_failures(plan: Plan, process: Build) -> Iterator[Problem]:
+    """Give what went wrong in the steps that failed, with their recipe where there are several."""
+    several = len({variant.recipe for variant in plan.variants}) > 1
     for record in process.records:
         if record.failure is not None:
             failure = record.failure
+            owner = f"{plan.owner(record.step)}: " if several else ""
             yield Problem(
-                what=f"{record.step.label}: {failure.what}",
+                what=f"{owner}{record.step.label}: {failure.what}",
                 where=failure.where,
                 hint=failure.hint,
                 traceback=failure.traceback,

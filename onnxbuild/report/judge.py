@@ -323,8 +323,8 @@ def _judge_size(variant: str, verify: Verify, size: int, export_size: int) -> It
     elif variant != "export" and ratio > LARGER:
         yield Finding(
             what="size",
-            asked="no more than the exported model's",
-            measured=f"{_number(ratio)} times it ({size:,} of {export_size:,} bytes)",
+            asked="no more than that",
+            measured=f"{_number(ratio)} times the exported model's ({size:,} of {export_size:,} bytes)",
             passed=False,
             level="warning",
         )
@@ -343,8 +343,8 @@ def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator
     elif variant != "export" and speedup is not None and speedup < SLOWER:
         yield Finding(
             what="speed",
-            asked="no less than the exported model's",
-            measured=f"{_number(speedup)} times it on this machine",
+            asked="no less than that",
+            measured=f"{_number(speedup)} times the exported model's on this machine",
             passed=False,
             level="warning",
         )

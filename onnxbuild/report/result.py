@@ -61,6 +61,9 @@ class VariantResult:
     reference_metric: Mapping[str, float] | None = None
     """PyTorch's own value of the metric."""
 
+    exceptions: str = ""
+    """Which weights its precision leaves out, and why; empty where none."""
+
     findings: tuple[Any, ...] = ()
     """What was measured against what was asked, each an `onnxbuild.report.judge.Finding`."""
 

@@ -179,6 +179,20 @@ def test_damaged_action_cache_is_rebuilt(project):
     assert ran(run_json(project)) == []
 
 
+def test_variant_that_cannot_be_written_is_told_beside_the_others(project):
+    """A file where the folder should be: exit 1, what and where; the others are published, the table is there."""
+    target = project / "artifacts" / "small" / "fp16"
+    shutil.rmtree(target)
+    target.write_text("in the way")
+
+    done = onnxbuild("run", "small.yaml", cwd=project)
+
+    assert done.returncode == 1
+    assert "small/fp16 was not published" in done.stderr
+    assert "2 of 3 variants up to date" in done.stdout
+    assert target.read_text() == "in the way"
+
+
 def test_failing_user_code_is_named(project):
     """Exit 1, the user's file and line, and nothing published of what depends on it."""
     edit(project / "model.py", "return self.head", "raise ValueError('deliberate')\n        return self.head")
