@@ -121,15 +121,18 @@ def _dynamo(
 ) -> ir.Model:
     export = options.export
     opset = export.opset or DEFAULT_OPSET
-    try:
-        program = _capture(adapter, values, target, options, named=True)
-    except Exception as error:
-        # Named dimensions are contracts: torch refuses to export a model that holds for some sizes only, or
-        # where one dimension follows from another. Without names it exports, and the checks see what came out.
-        if "onstraint" not in str(error) and "Dim" not in str(error):
-            raise
-        say(f"dynamo, dimensions by name: {reason(error)}")
-        program = _capture(adapter, values, target, options, named=False)
+    # Without names first. Named dimensions are contracts: torch refuses a model that holds for some sizes
+    # only, or where one dimension follows from another, and a second capture costs as much as the first.
+    # The declared names come afterwards, and the checks see what came out.
+    program = _capture(adapter, values, target, options, named=False)
+    fixed = _fixed(program, target)
+    if fixed:
+        try:
+            program = _capture(adapter, values, target, options, named=True)
+        except (RuntimeError, ValueError) as error:
+            # Its complaint tells which operation fixed the dimension; the checks will refuse the graph.
+            log_traceback(error)
+            say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
     result = torch.onnx.export(
         program,
         (),
@@ -175,6 +178,18 @@ def _capture(
         dynamic_shapes=(shapes,) if values else None,
         strict=options.export.strict,
     )
+
+
+def _fixed(program: torch.export.ExportedProgram, target: Target) -> list[str]:
+    """Name the declared dimensions that the captured program takes for constants."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    fixed: dict[str, None] = {}
+    for name, port in zip(program.graph_signature.user_inputs, target.inputs, strict=False):
+        value = nodes[name].meta.get("val") if isinstance(name, str) and name in nodes else None
+        if isinstance(value, torch.Tensor):
+            axes = target.axes(port.name)
+            fixed.update({dim: None for axis, dim in axes.items() if isinstance(value.shape[axis], int)})
+    return list(fixed)
 
 
 def _dim(name: str, bounds: Dim | None, *, named: bool) -> Any:
