@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any, TypeAlias
 
 from onnxbuild.compose import Composition, compose_all
 from onnxbuild.compose import validate as find_mistakes
-from onnxbuild.core.events import Event, Listener, Said
+from onnxbuild.core.events import Event, Listener, Said, StepStarted
 from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.step import Step
@@ -255,6 +257,14 @@ def _build(
     def why(step: Step, ingredients: Mapping[str, Any], traces: Sequence[Trace]) -> str:
         return in_one_line(workplace.why(step, ingredients, traces, latest))
 
+    writer = Thread(target=import_module, args=("onnxbuild.graph.save",))
+
+    def hear_start(event: Event) -> None:
+        # While workers work, load what publishing will need. Not inline: that forks.
+        if isinstance(event, StepStarted) and writer.ident is None and settings.executor != "inline":
+            writer.start()
+        hear(event)
+
     with (
         store.folder() as folder,
         NetWitness(workplace.site.root, workplace.site.ignored) as witness,
@@ -270,7 +280,7 @@ def _build(
             timeout=settings.timeout,
             rerun=lambda step: step.label in forced,
             why=why,
-            listen=hear,
+            listen=hear_start,
             witness=witness,
             folder=folder,
         )
@@ -290,6 +300,8 @@ def _build(
         finally:
             executor.close()
             process.close()
+            if writer.ident is not None:
+                writer.join()
     note_latest(workplace, process)
     result = BuildResult(
         status=find_status(published.problems, process),

@@ -18,7 +18,7 @@ import torch
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.recipe.schema import Dim, Export
-from onnxbuild.steps.export.spec import DEFAULT_OPSET, ExportOptions
+from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
@@ -26,8 +26,6 @@ from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
 # It says of each of torchvision's operators that torchvision is not installed, at every export.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
-DYNAMO_LEAST = 18
-"""The dynamo exporter gives at least this opset, whatever it is asked, and says nothing."""
 
 NOISE = (
     "The error above occurred when calling torch.export",

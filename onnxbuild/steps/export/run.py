@@ -24,7 +24,7 @@ from onnxbuild.steps.export.measure import judge, measure
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.replace import replace_modules
 from onnxbuild.steps.export.settle import settle
-from onnxbuild.steps.export.spec import DEFAULT_OPSET, ExportOptions
+from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
@@ -33,9 +33,7 @@ from onnxbuild.steps.model.user import say
 
 
 def warm() -> None:
-    """Export something tiny with both exporters, so that forked workers need not fill their registries."""
-    import io
-
+    """Export something tiny with dynamo, so that forked workers need not fill its registries."""
     torch.set_num_threads(1)
     model, value = nn.Linear(2, 2).eval(), torch.zeros(2, 2)
     with exporters.heard():
@@ -46,7 +44,6 @@ def warm() -> None:
             opset_version=DEFAULT_OPSET,
             verbose=False,
         )
-        torch.onnx.export(model, (value,), io.BytesIO(), dynamo=False, opset_version=17)
 
 
 def export(work: Work) -> dict[str, Artifact]:
@@ -100,7 +97,7 @@ def _attempt(
         reason = f"{names[0]} failed: {errors[0].what.splitlines()[0]}" if errors else why
         work.notes["exporter"] = {"name": name, "reason": reason}
         if exporters.is_converted(name, options.export):
-            work.notes["exporter"]["converted_from"] = exporters.DYNAMO_LEAST
+            work.notes["exporter"]["converted_from"] = DYNAMO_LEAST
         say(f"exported with {name} ({reason})")
         return artifact
     if len(errors) == 1:

@@ -15,6 +15,9 @@ from onnxbuild.steps.reference.spec import bare_inputs, model_libraries
 DEFAULT_OPSET = 18
 """What a PyTorch model is exported to where the recipe asks for no opset."""
 
+DYNAMO_LEAST = 18
+"""The lowest opset that dynamo writes; asked for a lower one, it gives this."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
@@ -45,6 +48,15 @@ class ExportOptions:
     """Becomes the model's doc string."""
 
 
+def _run_function(recipe: Recipe) -> str:
+    """Name the function beside which the server warms the exporter that goes first."""
+    opset = recipe.export.opset or DEFAULT_OPSET
+    is_scripted = recipe.export.exporter == "torchscript" or (
+        recipe.export.exporter == "auto" and opset < DYNAMO_LEAST
+    )
+    return f"onnxbuild.steps.export.{'scripted' if is_scripted else 'run'}:export"
+
+
 def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
     """Export the recipe's model; `expected` is the reference that the result is compared with."""
     settings = recipe.export
@@ -53,7 +65,7 @@ def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
     # How a published model is laid out in files changes nothing in the graph.
     settings = changed(settings, external_data="auto")
     step = Step(
-        run="onnxbuild.steps.export.run:export",
+        run=_run_function(recipe),
         label="export",
         options=ExportOptions(
             model=recipe.model,
