@@ -261,7 +261,11 @@ def _build(
 
     def hear_start(event: Event) -> None:
         # While workers work, load what publishing will need. Not inline: that forks.
-        if isinstance(event, StepStarted) and writer.ident is None and settings.executor != "inline":
+        if (
+            isinstance(event, StepStarted)
+            and writer.ident is None
+            and settings.executor != "inline"
+        ):
             writer.start()
         hear(event)
 

@@ -52,7 +52,9 @@ class FakeExecutor:
 def upper(job: Job) -> Outcome:
     """Join the inputs and the options into one value: a step whose result depends on all it is given."""
     value = [job.options, {name: read_json(item) for name, item in sorted(job.inputs.items())}]
-    return Outcome(status="ok", results={name: make_json(value) for name in job.outputs}, seconds=0.5)
+    return Outcome(
+        status="ok", results={name: make_json(value) for name in job.outputs}, seconds=0.5
+    )
 
 
 def read_file(path: str) -> Callable[[Job], Outcome]:

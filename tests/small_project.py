@@ -92,7 +92,9 @@ def write(folder, **files: str) -> None:
 
 def onnxbuild(*arguments: str, cwd, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
-    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    inherited = {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    }
     return subprocess.run(
         [sys.executable, "-m", "onnxbuild", *arguments],
         cwd=cwd, env=inherited | {"NO_COLOR": "1"} | environment, capture_output=True, text=True, check=False,

@@ -10,7 +10,17 @@ import sys
 import pytest
 from small_project import make_project, onnxbuild
 
-HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "hydra", "omegaconf", "yaml", "jsonschema", "rich"}
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "hydra",
+    "omegaconf",
+    "yaml",
+    "jsonschema",
+    "rich",
+}
 SLOW = {"argparse", "json", "dataclasses", "pathlib", "sqlite3", "importlib.metadata", "typing"}
 
 
@@ -25,7 +35,12 @@ def modules_of(*arguments: str, cwd) -> set[str]:
     )
     environment = os.environ | {"NO_COLOR": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(eval(done.stderr.strip().splitlines()[-1]))
 

@@ -20,7 +20,11 @@ def test_tables_are_sorted(table):
 
 @pytest.mark.parametrize(
     ("table", "name"),
-    [pytest.param(table, name, id=f"{table}-{name}") for table in registry.TABLES for name in registry.TABLES[table]],
+    [
+        pytest.param(table, name, id=f"{table}-{name}")
+        for table in registry.TABLES
+        for name in registry.TABLES[table]
+    ],
 )
 def test_every_entry_resolves(table, name):
     """Each name stands for something of its kind, documented."""

@@ -29,10 +29,10 @@ def error(problem: OnnxbuildError, *, as_json: bool = False) -> None:
     if as_json:
         import json
 
-        errors = [
-            {"what": item.what, "where": item.where, "hint": item.hint} for item in mistakes
-        ]
-        data(json.dumps({"status": "failed", "recipes": [], "steps": [], "errors": errors}, indent=2))
+        errors = [{"what": item.what, "where": item.where, "hint": item.hint} for item in mistakes]
+        data(
+            json.dumps({"status": "failed", "recipes": [], "steps": [], "errors": errors}, indent=2)
+        )
         return
     if isinstance(problem, RecipeError):
         talk(str(problem))
@@ -51,7 +51,9 @@ def describe(what: str, where: str, hint: str) -> str:
     return "\n".join(lines)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()
+) -> str:
     """Align columns; those in `right` to the right. The last column is as long as it needs to be."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

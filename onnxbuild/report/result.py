@@ -159,7 +159,9 @@ class BuildResult:
             "recipes": [
                 {
                     "name": recipe.name,
-                    "published": [_variant(item) for item in recipe.variants.values() if item.published],
+                    "published": [
+                        _variant(item) for item in recipe.variants.values() if item.published
+                    ],
                 }
                 for recipe in self.recipes.values()
             ],

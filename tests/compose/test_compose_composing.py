@@ -20,7 +20,9 @@ def test_a_config_needs_no_header(project):
     (project / "configs/size").mkdir()
     (project / "configs/size/big.yaml").write_text("model: {kwargs: {width: 64}}\n")
     (project / "configs/size/small.yaml").write_text("model: {kwargs: {width: 4}}\n")
-    (project / "recipes/derived.yaml").write_text("defaults: [small, {/size: small}]\nname: derived\n")
+    (project / "recipes/derived.yaml").write_text(
+        "defaults: [small, {/size: small}]\nname: derived\n"
+    )
 
     plain = compose(PATH, ["env=prod", "size=big"]).recipe
     derived = compose("recipes/derived.yaml", ["size=big"]).recipe
@@ -36,7 +38,9 @@ def test_a_recipe_may_choose_its_environment(project):
     for name, item in (("plain", "env: prod"), ("overriding", "override env: prod")):
         (project / f"recipes/{name}.yaml").write_text(f"defaults: [small, {{{item}}}]\n")
 
-    opsets = [compose(f"recipes/{name}.yaml").recipe.export.opset for name in ("plain", "overriding")]
+    opsets = [
+        compose(f"recipes/{name}.yaml").recipe.export.opset for name in ("plain", "overriding")
+    ]
 
     assert opsets == [20, 20]
 

@@ -12,7 +12,11 @@ from onnxbuild.core.trace import Trace
 
 
 def make_trace(key: str = "b3:key", **fields) -> Trace:
-    values = {"ingredients": {"run": "a:b"}, "observations": (("file", "./x", "b3:1"),), "results": {}}
+    values = {
+        "ingredients": {"run": "a:b"},
+        "observations": (("file", "./x", "b3:1"),),
+        "results": {},
+    }
     return Trace(key=key, made=1.0, **(values | fields))
 
 
@@ -63,7 +67,10 @@ class StoreContract:
 
     def test_temporary_folder_is_removed(self, store):
         """A private folder is gone afterwards, whatever was written into it."""
-        with store.folder() as path, open(os.path.join(path, "file"), "w", encoding="utf-8") as file:
+        with (
+            store.folder() as path,
+            open(os.path.join(path, "file"), "w", encoding="utf-8") as file,
+        ):
             file.write("x")
 
         assert not os.path.exists(path)

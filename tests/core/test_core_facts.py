@@ -27,7 +27,13 @@ def test_names_are_relative_to_root_and_roots():
 
     names = [
         facts.name_path(path, "/home/me/project", roots)
-        for path in ("/home/me/project", "/home/me/project/a/b", "/models/hf/x", "/etc/x", "/home/me/project2/x")
+        for path in (
+            "/home/me/project",
+            "/home/me/project/a/b",
+            "/models/hf/x",
+            "/etc/x",
+            "/home/me/project2/x",
+        )
     ]
 
     assert names == [".", "./a/b", "$hf/x", "/etc/x", "/home/me/project2/x"]
@@ -115,7 +121,12 @@ def test_packages_have_their_version(root):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("PyYAML", "pyyaml"), ("onnx_ir", "onnx-ir"), ("zope.interface", "zope-interface"), ("a__b", "a-b")],
+    [
+        ("PyYAML", "pyyaml"),
+        ("onnx_ir", "onnx-ir"),
+        ("zope.interface", "zope-interface"),
+        ("a__b", "a-b"),
+    ],
 )
 def test_distribution_names_are_normalized(given, expected):
     """One distribution has one name."""

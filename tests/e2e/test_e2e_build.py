@@ -29,7 +29,9 @@ def test_first_build_publishes_proven_models(built):
     for name, item in variants.items():
         model = onnx.load(os.path.join(folder, item["path"]))
         onnx.checker.check_model(model, full_check=True)
-        types[name] = {onnx.TensorProto.DataType.Name(weight.data_type) for weight in model.graph.initializer}
+        types[name] = {
+            onnx.TensorProto.DataType.Name(weight.data_type) for weight in model.graph.initializer
+        }
         assert model.opset_import[0].version == 18
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     assert "FLOAT16" in types["fp16"]
@@ -72,10 +74,18 @@ def functions(folder, result: dict, *arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "must", "must_not"),
     [
-        pytest.param("weights", {"reference", "export", "predict"}, {"collect", "samples"}, id="weights"),
-        pytest.param("model file", {"reference", "export", "predict"}, {"collect", "samples"}, id="model"),
-        pytest.param("imported module", {"reference", "export", "predict"}, {"collect"}, id="import"),
-        pytest.param("data script", {"collect", "evaluate"}, {"export", "reference", "samples"}, id="data"),
+        pytest.param(
+            "weights", {"reference", "export", "predict"}, {"collect", "samples"}, id="weights"
+        ),
+        pytest.param(
+            "model file", {"reference", "export", "predict"}, {"collect", "samples"}, id="model"
+        ),
+        pytest.param(
+            "imported module", {"reference", "export", "predict"}, {"collect"}, id="import"
+        ),
+        pytest.param(
+            "data script", {"collect", "evaluate"}, {"export", "reference", "samples"}, id="data"
+        ),
         pytest.param("touch", set(), {"*"}, id="touch"),
         pytest.param("unrelated file", set(), {"*"}, id="unrelated"),
     ],
@@ -195,7 +205,11 @@ def test_variant_that_cannot_be_written_is_told_beside_the_others(project):
 
 def test_failing_user_code_is_named(project):
     """Exit 1, the user's file and line, and nothing published of what depends on it."""
-    edit(project / "model.py", "return self.head", "raise ValueError('deliberate')\n        return self.head")
+    edit(
+        project / "model.py",
+        "return self.head",
+        "raise ValueError('deliberate')\n        return self.head",
+    )
 
     done = onnxbuild("run", "small.yaml", cwd=project)
 
@@ -210,7 +224,15 @@ def test_same_bytes_in_another_folder_and_hash_seed(built, tmp_path):
     folder = tmp_path / "a" / "much" / "deeper" / "place"
     shutil.copytree(built[0], folder, ignore=shutil.ignore_patterns(".onnxbuild", "artifacts"))
 
-    done = onnxbuild("run", "--json", "small.yaml", cwd=folder, PYTHONHASHSEED="123", TZ="Asia/Tokyo", HOME=str(tmp_path))
+    done = onnxbuild(
+        "run",
+        "--json",
+        "small.yaml",
+        cwd=folder,
+        PYTHONHASHSEED="123",
+        TZ="Asia/Tokyo",
+        HOME=str(tmp_path),
+    )
     again = json.loads(done.stdout)
 
     def digests(result):
@@ -226,8 +248,18 @@ def test_build_json_tells_where_a_model_comes_from(project):
     text = (project / "artifacts/small/int8/build.json").read_text()
     told = json.loads(text)
 
-    read = {item["file"]: item["digest"] for step in told["provenance"]["steps"] for item in step["read"]}
-    assert set(read) == {"./model.py", "./helper.py", "./shape.json", "./weights.safetensors", "./data.py"}
+    read = {
+        item["file"]: item["digest"]
+        for step in told["provenance"]["steps"]
+        for item in step["read"]
+    }
+    assert set(read) == {
+        "./model.py",
+        "./helper.py",
+        "./shape.json",
+        "./weights.safetensors",
+        "./data.py",
+    }
     assert all(digest_file(str(project / name)) == digest for name, digest in read.items())
     model = told["files"]["model.onnx"]["digest"]
     assert model == digest_file(str(project / "artifacts/small/int8/model.onnx"))

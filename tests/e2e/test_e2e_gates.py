@@ -45,7 +45,9 @@ pytestmark = pytest.mark.e2e
 def digits(tmp_path_factory):
     """The checked-in recipe after its first build, with a stage that spoils weights beside it."""
     folder = tmp_path_factory.mktemp("digits")
-    shutil.copytree(RECIPES / "digits", folder / "digits", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        RECIPES / "digits", folder / "digits", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(RECIPES / "digits.yaml", folder)
     (folder / "pyproject.toml").write_text("")
     write(folder, spoil_py=SPOIL)
@@ -55,7 +57,9 @@ def digits(tmp_path_factory):
 
 
 def published(folder) -> dict[str, bytes]:
-    return {name: (folder / "artifacts/digits" / name / "model.onnx").read_bytes() for name in VARIANTS}
+    return {
+        name: (folder / "artifacts/digits" / name / "model.onnx").read_bytes() for name in VARIANTS
+    }
 
 
 @pytest.mark.parametrize(("function", "which"), [("spoil", -1), ("spoil", 0), ("shrink", -1)])

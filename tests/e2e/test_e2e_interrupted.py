@@ -63,7 +63,9 @@ def release(folder) -> None:
     (folder / "ready").unlink()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)]
+)
 def test_stopped_build_leaves_no_process_and_loses_only_what_ran(held, number, code):
     """Kill -9, Ctrl-C or SIGTERM: the worker ends too, nothing is published, the next build does the rest."""
     build, worker = start(held, "-j", "1")
@@ -125,7 +127,9 @@ def results(folder) -> dict[str, dict[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("arguments", [("-j", "1"), ("-j", "4"), ("settings.executor=inline",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("-j", "1"), ("-j", "4"), ("settings.executor=inline",)], ids=" ".join
+)
 def test_results_do_not_depend_on_how_steps_are_run(built, tmp_path, arguments):
     """One at a time, four at once, or all in the process of the build: the same keys and results."""
     folder = tmp_path / "again"
@@ -143,16 +147,24 @@ def test_two_builds_at_once_run_each_step_once(built, tmp_path):
     command = [sys.executable, "-P", "-m", "onnxbuild", "run", "small.yaml"]
 
     builds = [
-        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     told = [build.communicate()[1] for build in builds]
 
     assert [build.returncode for build in builds] == [0, 0]
     lines = "".join(told).splitlines()
-    labels = [line.removeprefix("ran ").strip().rsplit("  ", 1)[0] for line in lines if line.startswith("ran ")]
+    labels = [
+        line.removeprefix("ran ").strip().rsplit("  ", 1)[0]
+        for line in lines
+        if line.startswith("ran ")
+    ]
     assert sorted(labels) == sorted(set(labels))
     assert len(labels) == len(built[1]["steps"])
     waits = [line for line in lines if line.startswith("waits")]
     assert waits
-    assert all(f"process {builds[0].pid} " in line or f"process {builds[1].pid} " in line for line in waits)
+    assert all(
+        f"process {builds[0].pid} " in line or f"process {builds[1].pid} " in line for line in waits
+    )

@@ -41,7 +41,9 @@ def build(store, project):
 
     def run(steps, functions=None, **options):
         outcomes = SimpleQueue()
-        executor = FakeExecutor(lambda name, outcome: outcomes.put((name, outcome)), functions or {})
+        executor = FakeExecutor(
+            lambda name, outcome: outcomes.put((name, outcome)), functions or {}
+        )
         process = Build(
             steps, store=store, executor=executor, outcomes=outcomes,
             site=Site(root=str(project), variables=options.pop("variables", {})), jobs=2, **options,
@@ -103,7 +105,9 @@ def test_early_cutoff(build, project):
 
     def same(job):
         outcome = read_file("data.txt")(job)
-        return Outcome(status="ok", results={"model": make_json("same")}, observations=outcome.observations)
+        return Outcome(
+            status="ok", results={"model": make_json("same")}, observations=outcome.observations
+        )
 
     build(steps, {"tests:read": same})
     (project / "data.txt").write_text("two")
@@ -140,7 +144,9 @@ def test_lost_blob_reruns_its_producer(build, store, project, damage):
     store._whole.clear()
 
     said = []
-    unchanged = build([producer, step("consumer", producer, run="tests:consume", options={"a": 1})], functions)
+    unchanged = build(
+        [producer, step("consumer", producer, run="tests:consume", options={"a": 1})], functions
+    )
     changed = build(
         [producer, step("consumer", producer, run="tests:consume", options={"a": 2})],
         functions, listen=said.append,
@@ -215,7 +221,9 @@ def test_lost_worker_is_tried_again(build, status):
         return Outcome(status="ok", results={"model": make_json(1)})
 
     process = build([step("flaky", run="tests:flaky")], {"tests:flaky": flaky})
-    never = build([step("never", run="tests:never")], {"tests:never": lambda _: Outcome(status=status)})
+    never = build(
+        [step("never", run="tests:never")], {"tests:never": lambda _: Outcome(status=status)}
+    )
 
     assert process.ran == ["flaky", "flaky"]
     assert never.ran == ["never"] * 3
@@ -224,7 +232,9 @@ def test_lost_worker_is_tried_again(build, status):
 
 def test_failure_without_words_still_says_something(build):
     """Every failed step has a reason."""
-    process = build([step("odd", run="tests:odd")], {"tests:odd": lambda _: Outcome(status="timeout")})
+    process = build(
+        [step("odd", run="tests:odd")], {"tests:odd": lambda _: Outcome(status="timeout")}
+    )
 
     assert process.records[0].failure == Failure(what="the step ended as 'timeout'")
 
@@ -258,7 +268,9 @@ def test_waits_for_another_build_and_takes_its_result(build, store, project):
             from onnxbuild.core.trace import Trace
 
             store.record(
-                Trace(key=key, ingredients={}, observations=(), results={"model": make_json("theirs")})
+                Trace(
+                    key=key, ingredients={}, observations=(), results={"model": make_json("theirs")}
+                )
             )
             claim.release()
 
@@ -271,10 +283,17 @@ def test_waits_for_another_build_and_takes_its_result(build, store, project):
 
 def test_first_result_is_used_and_a_second_is_said(build, store):
     """One key with two results: never the newest, and people are told."""
-    first = build([step("odd", run="tests:odd")], {"tests:odd": lambda _: Outcome(status="ok", results={"model": make_json(1)})})
+    first = build(
+        [step("odd", run="tests:odd")],
+        {"tests:odd": lambda _: Outcome(status="ok", results={"model": make_json(1)})},
+    )
     heard = []
 
-    build([step("odd", run="tests:odd")], {"tests:odd": lambda _: Outcome(status="ok", results={"model": make_json(2)})}, rerun=lambda _: True)
+    build(
+        [step("odd", run="tests:odd")],
+        {"tests:odd": lambda _: Outcome(status="ok", results={"model": make_json(2)})},
+        rerun=lambda _: True,
+    )
     again = build([step("odd", run="tests:odd")], listen=heard.append)
 
     assert first.ran == ["odd"]
@@ -285,8 +304,12 @@ def test_first_result_is_used_and_a_second_is_said(build, store):
 
 def test_of_several_results_one_whose_content_is_there_is_used(build, store):
     """A result that is lost for good does not make its step run in each build."""
+
     def blob(text):
-        return lambda job: Outcome(status="ok", results={"model": Artifact(kind="file", digest=store.put_bytes(text), size=1)})
+        return lambda job: Outcome(
+            status="ok",
+            results={"model": Artifact(kind="file", digest=store.put_bytes(text), size=1)},
+        )
 
     first = build([step("odd", run="tests:odd")], {"tests:odd": blob(b"1")})
     build([step("odd", run="tests:odd")], {"tests:odd": blob(b"2")}, rerun=lambda _: True)
@@ -320,7 +343,17 @@ def test_result_is_not_kept_where_opens_may_have_been_missed(build):
 
 def test_lost_events_of_the_net_are_passed_on(project):
     """The witness answers with nothing that could be believed."""
-    job = Job(id="1", run="x:y", options={}, inputs={}, outputs=(), label="", store="", root=str(project), folder=None)
+    job = Job(
+        id="1",
+        run="x:y",
+        options={},
+        inputs={},
+        outputs=(),
+        label="",
+        store="",
+        root=str(project),
+        folder=None,
+    )
 
     with NetWitness(str(project), ()) as witness:
         witness.started(job)
@@ -339,7 +372,9 @@ def test_build_that_is_broken_off_gives_back_its_claims(store, project):
 
     site = Site(root=str(project), ignored=(store.root,))
     queue = SimpleQueue()
-    process = Build([only], store=store, executor=Interrupted(None, {}), outcomes=queue, site=site, jobs=1)
+    process = Build(
+        [only], store=store, executor=Interrupted(None, {}), outcomes=queue, site=site, jobs=1
+    )
 
     with pytest.raises(KeyboardInterrupt):
         process.run()

@@ -50,7 +50,9 @@ def test_key_sees_every_ingredient():
     def key(made: Step, given: Artifact = artifact) -> str:
         return make_key(find_ingredients(made, {"model": given}))
 
-    assert key(base) == key(step("other label", options={"a": 1}, folder="recipes", libraries=("numpy",)))
+    assert key(base) == key(
+        step("other label", options={"a": 1}, folder="recipes", libraries=("numpy",))
+    )
     changed = [
         step("x", options={"a": 1.0}, folder="recipes", libraries=("numpy",)),
         step("x", options={"a": True}, folder="recipes", libraries=("numpy",)),

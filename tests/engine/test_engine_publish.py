@@ -87,7 +87,11 @@ def test_external_data_of_the_version_before_stays_once(tmp_path):
     target = tmp_path / "v"
     for version in ("1", "2", "3"):
         files = json.dumps({"files": {"model.onnx": [], f"model-{version}.onnx.data": []}})
-        contents = {f"model-{version}_onnx_data": version, "model_onnx": version, "build_json": files}
+        contents = {
+            f"model-{version}_onnx_data": version,
+            "model_onnx": version,
+            "build_json": files,
+        }
         publish.replace(str(target), filling(**contents), refuse)
 
     assert {"model-2.onnx.data", "model-3.onnx.data"} <= set(os.listdir(target))
@@ -101,7 +105,9 @@ def test_file_system_that_cannot_exchange(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "_exchange", lambda *_: errno.EXDEV)
     order = []
     rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda a, b: (order.append(os.path.basename(b)), rename(a, b)))
+    monkeypatch.setattr(
+        os, "rename", lambda a, b: (order.append(os.path.basename(b)), rename(a, b))
+    )
 
     publish.replace(str(target), filling(model_onnx="new", build_json="2"), said.append)
 

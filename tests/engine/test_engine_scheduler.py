@@ -28,10 +28,18 @@ def drive(scheduler: Scheduler, cached: set[str] = frozenset(), failing: set[str
         label = scheduler.nodes[instruction.node].step.label
         match instruction:
             case LookUp(node):
-                event = Found(node, {"model": make_artifact(label)}) if label in cached else Missing(node)
+                event = (
+                    Found(node, {"model": make_artifact(label)})
+                    if label in cached
+                    else Missing(node)
+                )
             case Run(node):
                 ran.append(label)
-                event = Failed(node) if label in failing else Found(node, {"model": make_artifact(label)})
+                event = (
+                    Failed(node)
+                    if label in failing
+                    else Found(node, {"model": make_artifact(label)})
+                )
         pending.extend(scheduler.handle(event))
     return ran
 
@@ -81,7 +89,9 @@ def test_no_more_than_jobs_at_once():
 
     runs = []
     for instruction in scheduler.start():
-        runs += [item for item in scheduler.handle(Missing(instruction.node)) if isinstance(item, Run)]
+        runs += [
+            item for item in scheduler.handle(Missing(instruction.node)) if isinstance(item, Run)
+        ]
 
     assert len(runs) == 2
 
@@ -161,7 +171,9 @@ def test_other_results_after_a_loss_ask_anew_for_consumers():
     instructions = scheduler.handle(Found(0, {"model": make_artifact("new")}))
 
     assert {item.node for item in instructions} == {1, 2}
-    assert all(item == LookUp(item.node, {"from_producer": make_artifact("new")}) for item in instructions)
+    assert all(
+        item == LookUp(item.node, {"from_producer": make_artifact("new")}) for item in instructions
+    )
 
 
 def test_loss_at_publishing():
@@ -208,7 +220,9 @@ def test_any_graph_runs_each_step_once_after_its_inputs(data):
     count = data.draw(st.integers(1, 12))
     steps: list[Step] = []
     for index in range(count):
-        sources = data.draw(st.lists(st.sampled_from(steps), unique_by=id, max_size=3)) if steps else []
+        sources = (
+            data.draw(st.lists(st.sampled_from(steps), unique_by=id, max_size=3)) if steps else []
+        )
         steps.append(make_step(str(index), *sources))
     cached = set(data.draw(st.lists(st.integers(0, count - 1).map(str))))
 

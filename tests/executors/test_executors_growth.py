@@ -23,13 +23,23 @@ def test_grown_steps_run_in_workers_and_are_cached(tmp_path):
 
     def build():
         executor = ProcessExecutor(
-            lambda name, outcome: outcomes.put((name, outcome)), 2, preload=("run_functions",), expected=(), path=(HERE,)
+            lambda name, outcome: outcomes.put((name, outcome)),
+            2,
+            preload=("run_functions",),
+            expected=(),
+            path=(HERE,),
         )
         source = Step(run="run_functions:answer", label="source", options=100, outputs=("value",))
         grown = Step(
-            run="run_functions:grow_for_real", label="grow", inputs={"x": Output(source, "value")}, outputs=("value",), may_grow=True
+            run="run_functions:grow_for_real",
+            label="grow",
+            inputs={"x": Output(source, "value")},
+            outputs=("value",),
+            may_grow=True,
         )
-        process = Build([source, grown], store=store, executor=executor, outcomes=outcomes, site=site, jobs=2)
+        process = Build(
+            [source, grown], store=store, executor=executor, outcomes=outcomes, site=site, jobs=2
+        )
         try:
             process.run()
         finally:

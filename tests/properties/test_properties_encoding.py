@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from onnxbuild.core.digest import digest_value, encode
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -52,7 +57,9 @@ def test_look_alikes_differ():
     assert len(encodings) == len(alike)
 
 
-@pytest.mark.parametrize("value", [object(), {1: 2}, {1, 2}, 1j], ids=["object", "integer key", "set", "complex"])
+@pytest.mark.parametrize(
+    "value", [object(), {1: 2}, {1, 2}, 1j], ids=["object", "integer key", "set", "complex"]
+)
 def test_what_has_no_place_in_a_key_is_refused(value):
     """Nothing is keyed by its address or its repr."""
     with pytest.raises(TypeError):

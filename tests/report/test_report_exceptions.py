@@ -13,7 +13,10 @@ from onnxbuild.report.exceptions import tell_exceptions
         pytest.param({}, "", id="a stage that converts nothing"),
         pytest.param({"quantized_weights": 4, "float_weights": {}}, "", id="all converted"),
         pytest.param(
-            {"quantized_weights": 4, "float_weights": {"head": "Gemm: not among the quantized operators"}},
+            {
+                "quantized_weights": 4,
+                "float_weights": {"head": "Gemm: not among the quantized operators"},
+            },
             "1 of 5 weights stays float32: head (Gemm: not among the quantized operators)",
             id="int8",
         ),

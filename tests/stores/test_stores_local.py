@@ -134,7 +134,9 @@ def test_store_of_another_layout_is_refused(tmp_path):
 def test_store_on_a_network_file_system_is_refused(tmp_path, monkeypatch):
     """Locks do not hold there; a local disk mounted inside it is fine."""
     mounts = tmp_path / "mounts"
-    mounts.write_text(f"disk / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\ndisk {tmp_path}/local ext4 rw 0 0\n")
+    mounts.write_text(
+        f"disk / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\ndisk {tmp_path}/local ext4 rw 0 0\n"
+    )
     monkeypatch.setattr(disks, "MOUNTS", str(mounts))
     store = LocalStore(str(tmp_path / "local" / "store"))
 

@@ -186,7 +186,9 @@ def _fixed(program: torch.export.ExportedProgram, target: Target) -> list[str]:
         value = nodes[name].meta.get("val") if isinstance(name, str) and name in nodes else None
         if isinstance(value, torch.Tensor):
             axes = target.axes(port.name)
-            fixed.update({dim: None for axis, dim in axes.items() if isinstance(value.shape[axis], int)})
+            fixed.update(
+                {dim: None for axis, dim in axes.items() if isinstance(value.shape[axis], int)}
+            )
     return list(fixed)
 
 
