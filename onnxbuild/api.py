@@ -4,84 +4,40 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import Any, TypeAlias
+from typing import Any
 
-from onnxbuild.compose import Composition, compose_all
 from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Said, StepStarted
-from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.ports import Executor, Outcome
-from onnxbuild.core.step import Step
-from onnxbuild.core.trace import Fact, Trace
+from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
-from onnxbuild.engine.explain import explain_missing, in_one_line
+from onnxbuild.engine.explain import in_one_line
 from onnxbuild.engine.preview import Prospect, preview
-from onnxbuild.engine.setting import Site
-from onnxbuild.errors import OnnxbuildError, StoreError, UsageError
+from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
-from onnxbuild.planner import Plan, find_label, make_plan
-from onnxbuild.project import store_folder
-from onnxbuild.recipe.schema import Recipe, Settings
+from onnxbuild.planner import Plan, find_label
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.endings import find_status, list_failures, list_steps
 from onnxbuild.report.result import BuildResult
 from onnxbuild.stores.actions import DamagedCacheError, LogEntry
-from onnxbuild.stores.local import LocalStore
+from onnxbuild.workplace import (
+    Recipes,
+    Workplace,
+    identify,
+    list_paths,
+    open_workplace,
+    step_facts,
+    workplace_facts,
+)
 
-Path: TypeAlias = str | os.PathLike[str]
-Recipes: TypeAlias = Path | Sequence[Path]
-"""One recipe, or several."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """Recipes that are read and planned, with the store that they build in."""
-
-    compositions: tuple[Composition, ...]
-    plan: Plan
-    store: LocalStore
-    site: Site
-    settings: Settings
-
-    @property
-    def recipes(self) -> dict[str, Recipe]:
-        """The recipes by name."""
-        return {item.recipe.name: item.recipe for item in self.compositions}
-
-    def latest(self) -> dict[str, str]:
-        """Give the keys with which the steps of these recipes were last built."""
-        found: dict[str, str] = {}
-        for name in self.recipes:
-            found.update(self.store.actions.latest(name))
-        return found
-
-    def why(
-        self,
-        step: Step,
-        ingredients: Mapping[str, Any],
-        traces: Sequence[Trace],
-        latest: Mapping[str, str] | None = None,
-    ) -> list[str]:
-        """Name the causes for which a step must run; `latest` is what `latest()` gave before the build."""
-        key = (self.latest() if latest is None else latest).get(identify(step))
-        previous = self.store.traces(key)[-1:] if key else ()
-        return explain_missing(
-            ingredients,
-            traces,
-            previous[0] if previous else None,
-            self.site.root,
-            self.site.roots,
-            self.store.known_files(),
-            self.site.ignored,
-        )
+DAMAGED_TRACES = "traces in the store are damaged; their steps are built again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,75 +74,6 @@ class PlanView:
                 for item in self.prospects
             ]
         }
-
-
-def list_paths(recipes: Recipes) -> list[str]:
-    """Give the paths of one recipe, or of several."""
-    several = [recipes] if isinstance(recipes, str | os.PathLike) else recipes
-    return [os.fspath(path) for path in several]
-
-
-def identify(step: Step) -> str:
-    """Name a step between builds, so that `explain` finds what it was before."""
-    return f"{step.label}|{step.run}"
-
-
-@contextmanager
-def open_workplace(
-    recipes: Recipes,
-    overrides: str | Sequence[str] = (),
-    *,
-    only: Sequence[str] = (),
-    multirun: bool = False,
-    look: bool = False,
-) -> Iterator[Workplace]:
-    """Read and plan recipes. Raises `RecipeError` with all mistakes, or another `UsageError`.
-
-    With `multirun` overrides may be sweeps. Who only wants to `look` needs no store that can be written.
-    """
-    paths = list_paths(recipes)
-    if not paths:
-        raise UsageError("no recipe was named", hint="onnxbuild run recipe.yaml")
-    words = [overrides] if isinstance(overrides, str) else overrides
-    compositions = compose_all(paths, words, multirun=multirun)
-    plan = make_plan([item.recipe for item in compositions], only)
-    settings = compositions[0].recipe.settings
-    with _open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
-        yield Workplace(
-            compositions=compositions,
-            plan=plan,
-            store=store,
-            site=find_site(compositions, store.root),
-            settings=settings,
-        )
-
-
-@contextmanager
-def _open_store(folder: str, *, look: bool) -> Iterator[LocalStore]:
-    """Open a store. Where there is none and none can be made, an empty one is as good to look at."""
-    with ExitStack() as stack:
-        try:
-            store = LocalStore(folder)
-        except StoreError:
-            if not look or os.path.exists(folder):
-                raise
-            store = LocalStore(stack.enter_context(TemporaryDirectory(prefix="onnxbuild-")))
-        stack.callback(store.close)
-        yield store
-
-
-def find_site(compositions: Sequence[Composition], store: str) -> Site:
-    """Say where the project of recipes lies, and what in it is none of a step's business."""
-    root, settings = compositions[0].root, compositions[0].recipe.settings
-    roots: dict[str, str] = {}
-    for item in compositions:
-        roots.update(item.recipe.roots)
-    return Site(
-        root=root,
-        roots={name: os.path.abspath(os.path.join(root, path)) for name, path in roots.items()},
-        ignored=(store, os.path.join(root, ".onnxbuild"), os.path.join(root, settings.artifacts)),
-        variables=dict(os.environ),
-    )
 
 
 def run(
@@ -243,69 +130,14 @@ def _build(
     said: Sequence[str],
 ) -> tuple[BuildResult, tuple[Fact, ...]]:
     began = time.monotonic()
-    settings, plan, store = workplace.settings, workplace.plan, workplace.store
-    forced = {find_label(word, [step.label for step in plan.steps]) for word in rerun}
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"steps that run at once must be at least 1, not {jobs}")
-    outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
-    slots = jobs or settings.jobs or os.cpu_count() or 1
-    executor: Executor = resolve("executors", settings.executor)(
-        lambda name, outcome: outcomes.put((name, outcome)), slots
-    )
-    latest = workplace.latest()
-
-    def why(step: Step, ingredients: Mapping[str, Any], traces: Sequence[Trace]) -> str:
-        return in_one_line(workplace.why(step, ingredients, traces, latest))
-
-    writer = Thread(target=import_module, args=("onnxbuild.graph.save",))
-
-    def hear_start(event: Event) -> None:
-        # While workers work, load what publishing will need. Not inline: that forks.
-        if (
-            isinstance(event, StepStarted)
-            and writer.ident is None
-            and settings.executor != "inline"
-        ):
-            writer.start()
-        hear(event)
-
-    with (
-        store.folder() as folder,
-        NetWitness(workplace.site.root, workplace.site.ignored) as witness,
-    ):
-        process = Build(
-            plan.steps,
-            store=store,
-            executor=executor,
-            outcomes=outcomes,
-            site=workplace.site,
-            jobs=slots,
-            keep_going=settings.keep_going if keep_going is None else keep_going,
-            timeout=settings.timeout,
-            rerun=lambda step: step.label in forced,
-            why=why,
-            listen=hear_start,
-            witness=witness,
-            folder=folder,
-        )
-        try:
-            process.run()
-            if store.actions.dropped:
-                hear(
-                    Said(
-                        f"{store.actions.dropped} traces in the store are damaged; their steps are built again"
-                    )
-                )
-            if witness.gap:
-                hear(Said(f"what native code reads may go unseen: {witness.gap}"))
-            note_logs(workplace, process)
-            delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
-            published = delivery.deliver(settings.artifacts)
-        finally:
-            executor.close()
-            process.close()
-            if writer.ident is not None:
-                writer.join()
+    plan, store = workplace.plan, workplace.store
+    with _process(workplace, jobs, keep_going, rerun, hear) as process:
+        process.run()
+        if store.actions.dropped:
+            hear(Said(f"{store.actions.dropped} {DAMAGED_TRACES}"))
+        note_logs(workplace, process)
+        delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
+        published = delivery.deliver(workplace.settings.artifacts)
     note_latest(workplace, process)
     result = BuildResult(
         status=find_status(published.problems, process),
@@ -316,6 +148,74 @@ def _build(
         seconds=time.monotonic() - began,
     )
     return result, (*workplace_facts(workplace), *build_facts(process), *published.facts)
+
+
+@contextmanager
+def _process(
+    workplace: Workplace,
+    jobs: int | None,
+    keep_going: bool | None,
+    rerun: Sequence[str],
+    hear: Listener,
+) -> Iterator[Build]:
+    """Join a plan, its store, an executor and a witness for the time of one build."""
+    settings, site, store = workplace.settings, workplace.site, workplace.store
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"steps that run at once must be at least 1, not {jobs}")
+    slots = jobs or settings.jobs or os.cpu_count() or 1
+    forced = {find_label(word, [step.label for step in workplace.plan.steps]) for word in rerun}
+    latest = workplace.latest()
+    outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
+    executor: Executor = resolve("executors", settings.executor)(
+        lambda name, outcome: outcomes.put((name, outcome)), slots
+    )
+    with (
+        store.folder() as folder,
+        NetWitness(site.root, site.ignored) as witness,
+        # Inline executors fork, and a fork amid an import never gets past it.
+        _writer_loading(hear, may_load=settings.executor != "inline") as listen,
+    ):
+        process = Build(
+            workplace.plan.steps,
+            store=store,
+            executor=executor,
+            outcomes=outcomes,
+            site=site,
+            jobs=slots,
+            keep_going=settings.keep_going if keep_going is None else keep_going,
+            timeout=settings.timeout,
+            rerun=lambda step: step.label in forced,
+            why=lambda step, made_of, traces: in_one_line(
+                workplace.why(step, made_of, traces, latest)
+            ),
+            listen=listen,
+            witness=witness,
+            folder=folder,
+        )
+        try:
+            yield process
+            if witness.gap:
+                hear(Said(f"what native code reads may go unseen: {witness.gap}"))
+        finally:
+            executor.close()
+            process.close()
+
+
+@contextmanager
+def _writer_loading(hear: Listener, *, may_load: bool) -> Iterator[Listener]:
+    """Give a listener that, when the first step starts, begins to load what publishing will need."""
+    writer = Thread(target=import_module, args=("onnxbuild.graph.save",))
+
+    def listen(event: Event) -> None:
+        if may_load and isinstance(event, StepStarted) and writer.ident is None:
+            writer.start()
+        hear(event)
+
+    try:
+        yield listen
+    finally:
+        if writer.ident is not None:
+            writer.join()
 
 
 def plan(
@@ -357,22 +257,6 @@ def view(workplace: Workplace) -> PlanView:
         facts.update(step_facts(item.step))
         facts.update(item.trace.observations if item.trace else ())
     return PlanView(plan=workplace.plan, prospects=tuple(prospects), facts=tuple(sorted(facts)))
-
-
-def workplace_facts(workplace: Workplace) -> tuple[Fact, ...]:
-    """Give what reading the recipes was seen to depend on."""
-    return tuple(fact for item in workplace.compositions for fact in item.facts)
-
-
-def step_facts(step: Step) -> tuple[Fact, ...]:
-    """Give what the key of a step depends on outside of the recipe."""
-    return (
-        *(
-            ("package", normalize(name), installed().get(normalize(name), ""))
-            for name in step.libraries
-        ),
-        *(("variable", name, digest_variable(name)) for name in step.variables),
-    )
 
 
 def build_facts(process: Build) -> tuple[Fact, ...]:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnxbuild import api
 from onnxbuild.cli import console
 from onnxbuild.cli.arguments import add_json, split
 from onnxbuild.core.trace import Trace
 from onnxbuild.errors import UsageError
 from onnxbuild.project import find_root, store_folder
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.workplace import open_workplace
 
 KINDS = ("weights and data", "graphs", "traces", "answers", "temporary", "quarantine")
 
@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
     """Measure the store and print that."""
     if options.words:
         recipes, overrides = split(options.words)
-        with api.open_workplace(recipes, overrides) as workplace:
+        with open_workplace(recipes, overrides) as workplace:
             measured = measure(workplace.store, list(workplace.recipes))
     else:
         measured = _measure_here()

@@ -20,6 +20,7 @@ from onnxbuild.engine.explain import SHOWN
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
 from onnxbuild.planner import find_label
+from onnxbuild.workplace import open_workplace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def main(options: argparse.Namespace) -> int:
             hint="a recipe is a file that ends in .yaml; name one step",
         )
     recipes, overrides = split(words)
-    with api.open_workplace(
+    with open_workplace(
         recipes, overrides, only=options.only, multirun=options.multirun, look=True
     ) as workplace:
         view = api.view(workplace)

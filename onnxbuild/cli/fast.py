@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from onnxbuild.api import Workplace
     from onnxbuild.engine.setting import Site
+    from onnxbuild.workplace import Workplace
 
 REMEMBERED = ("run", "plan", "validate", "explain", "graph")
 """Commands whose output is a function of what was observed."""

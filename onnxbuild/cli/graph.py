@@ -16,6 +16,7 @@ from onnxbuild.cli.arguments import add_only, add_recipes, split
 from onnxbuild.cli.plan import STATES
 from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_last
+from onnxbuild.workplace import open_workplace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Look at the plan and draw it."""
     recipes, overrides = split(options.words)
-    with api.open_workplace(
+    with open_workplace(
         recipes, overrides, only=options.only, multirun=options.multirun, look=True
     ) as workplace:
         view = api.view(workplace)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import time
 
-from onnxbuild import api
-from onnxbuild.api import Workplace
 from onnxbuild.cli import console
 from onnxbuild.cli.arguments import add_multirun, split
 from onnxbuild.cli.steps import take_step
 from onnxbuild.errors import StoreError
 from onnxbuild.planner import find_label
 from onnxbuild.stores.actions import LogEntry
+from onnxbuild.workplace import Workplace, open_workplace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
     words, step = take_step(options.words)
     step = options.step or step
     recipes, overrides = split(words)
-    with api.open_workplace(recipes, overrides, multirun=options.multirun) as workplace:
+    with open_workplace(recipes, overrides, multirun=options.multirun) as workplace:
         logs = {name: workplace.store.actions.logs(name) for name in workplace.recipes}
         if step is None:
             console.data(list_logs(logs))

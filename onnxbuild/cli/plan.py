@@ -18,6 +18,7 @@ from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_last
 from onnxbuild.engine.explain import in_one_line
 from onnxbuild.planner import find_label
+from onnxbuild.workplace import open_workplace
 
 STATES = {"cached": "cached", "run": "would run", "may run": "may run"}
 
@@ -33,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
     """Look at the plan and print it. Also what ``run --dry-run`` does."""
     recipes, overrides = split(options.words)
     rerun = getattr(options, "rerun", [])
-    with api.open_workplace(
+    with open_workplace(
         recipes, overrides, only=options.only, multirun=options.multirun, look=True
     ) as workplace:
         view = force(api.view(workplace), rerun)

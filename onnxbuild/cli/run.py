@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from onnxbuild import api
-from onnxbuild.api import Workplace
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
 from onnxbuild.core.step import Step
 from onnxbuild.report.result import BuildResult
+from onnxbuild.workplace import Workplace, open_workplace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
         return plan.main(options)
     recipes, overrides = split(options.words)
     with (
-        api.open_workplace(
+        open_workplace(
             recipes, overrides, only=options.only, multirun=options.multirun
         ) as workplace,
         watch(_namer(workplace), quiet=options.json) as listen,

@@ -9,13 +9,13 @@ import argparse
 import json
 from typing import Any
 
-from onnxbuild import api
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_recipes, split
 from onnxbuild.compose import Composition, compose_all
 from onnxbuild.core.facts import find_path
 from onnxbuild.errors import OnnxbuildError, RecipeError, UsageError
 from onnxbuild.project import store_folder
+from onnxbuild.workplace import find_site
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def _remember(right: list[Composition], text: str) -> None:
         for path, seen in item.signatures.items()
         if path in digests
     }
-    site = api.find_site(right, store_folder(root, right[0].recipe.settings.store))
+    site = find_site(right, store_folder(root, right[0].recipe.settings.store))
     fast.remember_at(site, known, facts, text)
 
 

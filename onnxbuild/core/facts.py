@@ -115,7 +115,15 @@ def now(
         return (kind, digest_listing(path, ignored)) if kind == "listing" else ("folder", "")
     if not stat.S_ISREG(status.st_mode):
         return "special", ""
-    seen = signature(status)
+    return _content(path, signature(status), known)
+
+
+def _content(
+    path: str,
+    seen: tuple[int, int, int, int],
+    known: dict[str, tuple[tuple[int, int, int, int], str]],
+) -> tuple[str, str]:
+    """Digest a file, unless its signature vouches for what is known of it."""
     remembered = known.get(path)
     if remembered is not None and remembered[0] == seen:
         return "file", remembered[1]

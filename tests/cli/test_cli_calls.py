@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from onnxbuild import api
 from onnxbuild.cli import main as command_line
+from onnxbuild.cli import plan
 from onnxbuild.cli.progress import _cut
 
 
@@ -74,7 +74,7 @@ def test_a_defect_of_ours_shows_no_traceback(capsys, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(api, "open_workplace", fail)
+    monkeypatch.setattr(plan, "open_workplace", fail)
 
     code = command_line.main(["plan", "tiny.yaml"])
 

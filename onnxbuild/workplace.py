@@ -1,0 +1,154 @@
+"""Recipes that are read and planned, with the store that they build in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+from onnxbuild.compose import Composition, compose_all
+from onnxbuild.core.facts import digest_variable, installed, normalize
+from onnxbuild.core.step import Step
+from onnxbuild.core.trace import Fact, Trace
+from onnxbuild.engine.explain import explain_missing
+from onnxbuild.engine.setting import Site
+from onnxbuild.errors import StoreError, UsageError
+from onnxbuild.planner import Plan, make_plan
+from onnxbuild.project import store_folder
+from onnxbuild.recipe.schema import Recipe, Settings
+from onnxbuild.stores.local import LocalStore
+
+Path: TypeAlias = str | os.PathLike[str]
+Recipes: TypeAlias = Path | Sequence[Path]
+"""One recipe, or several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Recipes that are read and planned, with the store that they build in."""
+
+    compositions: tuple[Composition, ...]
+    plan: Plan
+    store: LocalStore
+    site: Site
+    settings: Settings
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes by name."""
+        return {item.recipe.name: item.recipe for item in self.compositions}
+
+    def latest(self) -> dict[str, str]:
+        """Give the keys with which the steps of these recipes were last built."""
+        found: dict[str, str] = {}
+        for name in self.recipes:
+            found.update(self.store.actions.latest(name))
+        return found
+
+    def why(
+        self,
+        step: Step,
+        ingredients: Mapping[str, Any],
+        traces: Sequence[Trace],
+        latest: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Name the causes for which a step must run; `latest` is what `latest()` gave before the build."""
+        key = (self.latest() if latest is None else latest).get(identify(step))
+        previous = self.store.traces(key)[-1:] if key else ()
+        return explain_missing(
+            ingredients,
+            traces,
+            previous[0] if previous else None,
+            self.site.root,
+            self.site.roots,
+            self.store.known_files(),
+            self.site.ignored,
+        )
+
+
+def list_paths(recipes: Recipes) -> list[str]:
+    """Give the paths of one recipe, or of several."""
+    several = [recipes] if isinstance(recipes, str | os.PathLike) else recipes
+    return [os.fspath(path) for path in several]
+
+
+def identify(step: Step) -> str:
+    """Name a step between builds, so that `explain` finds what it was before."""
+    return f"{step.label}|{step.run}"
+
+
+@contextmanager
+def open_workplace(
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
+    multirun: bool = False,
+    look: bool = False,
+) -> Iterator[Workplace]:
+    """Read and plan recipes. Raises `RecipeError` with all mistakes, or another `UsageError`.
+
+    With `multirun` overrides may be sweeps. Who only wants to `look` needs no store that can be written.
+    """
+    paths = list_paths(recipes)
+    if not paths:
+        raise UsageError("no recipe was named", hint="onnxbuild run recipe.yaml")
+    words = [overrides] if isinstance(overrides, str) else overrides
+    compositions = compose_all(paths, words, multirun=multirun)
+    plan = make_plan([item.recipe for item in compositions], only)
+    settings = compositions[0].recipe.settings
+    with _open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
+        yield Workplace(
+            compositions=compositions,
+            plan=plan,
+            store=store,
+            site=find_site(compositions, store.root),
+            settings=settings,
+        )
+
+
+@contextmanager
+def _open_store(folder: str, *, look: bool) -> Iterator[LocalStore]:
+    """Open a store. Where there is none and none can be made, an empty one is as good to look at."""
+    with ExitStack() as stack:
+        try:
+            store = LocalStore(folder)
+        except StoreError:
+            if not look or os.path.exists(folder):
+                raise
+            store = LocalStore(stack.enter_context(TemporaryDirectory(prefix="onnxbuild-")))
+        stack.callback(store.close)
+        yield store
+
+
+def find_site(compositions: Sequence[Composition], store: str) -> Site:
+    """Say where the project of recipes lies, and what in it is none of a step's business."""
+    root, settings = compositions[0].root, compositions[0].recipe.settings
+    roots: dict[str, str] = {}
+    for item in compositions:
+        roots.update(item.recipe.roots)
+    return Site(
+        root=root,
+        roots={name: os.path.abspath(os.path.join(root, path)) for name, path in roots.items()},
+        ignored=(store, os.path.join(root, ".onnxbuild"), os.path.join(root, settings.artifacts)),
+        variables=dict(os.environ),
+    )
+
+
+def workplace_facts(workplace: Workplace) -> tuple[Fact, ...]:
+    """Give what reading the recipes was seen to depend on."""
+    return tuple(fact for item in workplace.compositions for fact in item.facts)
+
+
+def step_facts(step: Step) -> tuple[Fact, ...]:
+    """Give what the key of a step depends on outside of the recipe."""
+    return (
+        *(
+            ("package", normalize(name), installed().get(normalize(name), ""))
+            for name in step.libraries
+        ),
+        *(("variable", name, digest_variable(name)) for name in step.variables),
+    )
