@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -172,8 +171,3 @@ def _cut(name: str, why: str, room: int) -> tuple[str, str]:
 
 def _escape(text: str) -> str:
     return text.replace("[", "\\[")
-
-
-def elapsed(began: float) -> str:
-    """Say how long ago `began` (of ``time.monotonic``) was."""
-    return f"{time.monotonic() - began:.1f} s"

@@ -369,6 +369,7 @@ class Build:
     def _fail(self, number: int, outcome: Outcome) -> Failed:
         record = self._record(number)
         record.status = "failed"
+        record.seconds = outcome.seconds
         record.failure = outcome.failure or Failure(what=f"the step ended as {outcome.status!r}")
         self._listen(StepFailed(record.step, record.failure))
         return Failed(number)

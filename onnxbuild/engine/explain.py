@@ -28,13 +28,18 @@ def explain_missing(
     that name was last built.
     """
     if traces:
-        newest = traces[-1]
-        return [
-            _changed(fact, current)
-            for fact in newest.observations
-            if (current := now(fact[0], fact[1], root, dict(roots), known, ignored))
-            != (fact[0], fact[2])
+        # The nearest to what is there now, of equals the newest: after going back and forth, the last one
+        # recorded need not be the last one used.
+        changes = [
+            [
+                _changed(fact, current)
+                for fact in trace.observations
+                if (current := now(fact[0], fact[1], root, dict(roots), known, ignored))
+                != (fact[0], fact[2])
+            ]
+            for trace in reversed(traces)
         ]
+        return min(changes, key=len)
     if previous is None:
         return [NEVER]
     return list(_differences(previous.ingredients, ingredients)) or [

@@ -75,6 +75,8 @@ class Record:
     trace: Trace | None = None
     failure: Failure | None = None
     log: str = ""
+    seconds: float = 0.0
+    """How long it ran, where it failed."""
 
 
 def find_digest(outcome: Outcome, path: str, site: Site) -> str:

@@ -33,7 +33,6 @@ from onnxbuild.observe.scope import UNSEEN
 IN_OPEN = 0x20
 IN_MOVED_TO = 0x80
 IN_CREATE = 0x100
-IN_DELETE_SELF = 0x400
 IN_Q_OVERFLOW = 0x4000
 IN_IGNORED = 0x8000
 IN_ONLYDIR = 0x1000000
@@ -228,11 +227,6 @@ class Net:
                 self._watch(path, is_new=True)
         elif mask & IN_OPEN and path not in self.ignored:
             self._opened.append(path)
-
-
-def read_log(path: str) -> set[str]:
-    """Give every path of which a job's log tells; it may still be written."""
-    return {seen for _, seen in _tell(path)}
 
 
 def _tell(log: str) -> Iterator[tuple[str, str]]:

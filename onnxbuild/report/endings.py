@@ -26,7 +26,7 @@ def list_steps(plan: Plan, process: Build) -> Iterator[StepResult]:
             label=record.step.label,
             recipe=plan.owner(record.step),
             status=record.status,
-            seconds=record.trace.seconds if record.trace else 0.0,
+            seconds=record.trace.seconds if record.trace else record.seconds,
             reason=record.reason if record.status in {"ran", "failed"} else "",
             key=record.key,
             log=record.trace.log if record.trace else record.log,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
@@ -165,18 +165,6 @@ class Actions:
             digest_bytes(text.encode()) + text,
             trace.made,
         )
-
-    def forget(self, key: str) -> int:
-        """Drop all traces of a key and give their number."""
-        with self._connected() as connection:
-            return connection.execute("DELETE FROM traces WHERE key = ?", (key,)).rowcount
-
-    def touch(self, keys: Iterable[str], now: float) -> None:
-        """Note that traces were used, in one transaction."""
-        with self._transaction() as connection:
-            connection.executemany(
-                "UPDATE traces SET used = ? WHERE key = ?", [(now, key) for key in keys]
-            )
 
     def latest(self, recipe: str) -> dict[str, str]:
         """Give, by label, the key under which each step of a recipe was last built."""
