@@ -26,6 +26,7 @@ from onnxbuild.steps.export.replace import replace_modules
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
 from onnxbuild.steps.export.target import Target, read_target
+from onnxbuild.steps.export.translations import keep_translations
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
 from onnxbuild.steps.model.program import read_inputs
@@ -35,6 +36,7 @@ from onnxbuild.steps.model.user import say
 def warm() -> None:
     """Export something tiny with dynamo, so that forked workers need not fill its registries."""
     torch.set_num_threads(1)
+    keep_translations()
     model, value = nn.Linear(2, 2).eval(), torch.zeros(2, 2)
     with exporters.heard():
         torch.onnx.export(
