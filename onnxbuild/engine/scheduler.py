@@ -204,9 +204,13 @@ class Scheduler:
         heapq.heappush(self._queue, (-node.height, number))
 
     def _instructions(self) -> list[Instruction]:
-        """Start what may start, and give all instructions that have come up."""
+        """Start what may start, and give all instructions that have come up.
+
+        Nothing starts while a node is being looked up, which takes no time to speak of: what it finds may
+        be higher than all that is queued.
+        """
         held: list[tuple[int, int]] = []
-        while self._queue and len(self._running) < self._jobs:
+        while self._queue and not self._looking and len(self._running) < self._jobs:
             if self._failed and not self._keep_going:
                 break
             entry = heapq.heappop(self._queue)
@@ -229,8 +233,6 @@ class Scheduler:
 
     def _others_can_run(self, held: Sequence[tuple[int, int]]) -> bool:
         """Tell whether anything that needs no machine of its own is, or may soon be, queued: that goes first."""
-        if self._looking:
-            return True
         waiting = {number for _, number in held}
         return any(
             number not in waiting

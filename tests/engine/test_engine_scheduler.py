@@ -96,6 +96,18 @@ def test_no_more_than_jobs_at_once():
     assert len(runs) == 2
 
 
+def test_what_most_waits_for_goes_first():
+    """Of steps that become ready together, the one at the start of the longest way to the end is first."""
+    top = make_step("top")
+    short = make_step("short", top)
+    long = make_step("long", top)
+    longer = make_step("longer", long)
+
+    ran = drive(Scheduler([top, short, long, longer], jobs=1))
+
+    assert ran == ["top", "long", "longer", "short"]
+
+
 def test_exclusive_runs_alone_and_last():
     """A step that measures time waits for everything that can run, and nothing starts beside it."""
     timing = make_step("timing", resources=Resources(exclusive=True))
