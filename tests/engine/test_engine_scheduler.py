@@ -105,7 +105,7 @@ def test_what_most_waits_for_goes_first():
 
     ran = drive(Scheduler([top, short, long, longer], jobs=1))
 
-    assert ran == ["top", "long", "longer", "short"]
+    assert ran == ["top", "long", "short", "longer"]
 
 
 def test_exclusive_runs_alone_and_last():
