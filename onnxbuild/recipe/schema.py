@@ -216,6 +216,10 @@ class Tolerance:
     cosine: Share | None = None
     """Cosine of the angle between output and reference, over all samples of a shape: at least this."""
 
+    scaled_per_channel: NotNegative | None = None
+    """The largest error of a channel over that channel's largest value, along axis 1 and along the last.
+    Given, it is a gate beside the others."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify(Tolerance):

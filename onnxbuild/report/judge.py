@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
 
 from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
-from onnxbuild.report.tolerances import ATOL, EXACT, RTOL, TRUE_HALF, find_tolerance, tolerances
+from onnxbuild.report.channels import judge_channels
+from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.tolerances import (
+    ATOL,
+    EXACT,
+    RTOL,
+    TRUE_HALF,
+    find_channel_limit,
+    find_tolerance,
+    tolerances,
+)
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
-
-Json = Mapping[str, Any]
 
 LARGER = 1.02
 """Size over that of the exported model from which it is worth a word."""
@@ -24,34 +30,6 @@ ONE = "metric"
 """What `onnxbuild.steps.evaluate` calls a metric that is a single number."""
 HALF_LIMIT = 65504
 """The largest number that half precision holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was measured against what is asked."""
-
-    what: str
-    """What was measured: ``scaled error``."""
-
-    asked: str
-    """``at most 0.01``."""
-
-    measured: str
-    """``0.3``."""
-
-    where: str = ""
-    """Output and shape: ``logits at batch=64``."""
-
-    passed: bool
-    hint: str = ""
-    level: Literal["gate", "warning"] = "gate"
-    """A gate that is missed keeps the variant from being published."""
-
-    def describe(self) -> str:
-        """Say it in a sentence."""
-        place = f" of {self.where}" if self.where else ""
-        asked = f", asked: {self.asked}" if self.asked else ""
-        return f"{self.what}{place} is {self.measured}{asked}"
 
 
 def judge(
@@ -113,6 +91,8 @@ def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iter
             yield _judge_exact(name, shapes, EXACT[precision])
         else:
             yield from _judge_tolerance(name, shapes, tolerance)
+        limit = find_channel_limit(tolerance, asked, precision)
+        yield from judge_channels(name, fidelity["outputs"][name], limit)
 
 
 def _find_broken(output: str, shapes: list[tuple[str, Json]], fidelity: Json) -> Iterator[Finding]:
@@ -123,7 +103,7 @@ def _find_broken(output: str, shapes: list[tuple[str, Json]], fidelity: Json) ->
                 what="output",
                 asked="the shape and type that PyTorch gives",
                 measured=f"of another form: {item['problem']}",
-                where=_place(output, name),
+                where=place(output, name),
                 passed=False,
                 hint="look at `dynamic_axes` and at the last stage's options",
             )
@@ -138,7 +118,7 @@ def _find_broken(output: str, shapes: list[tuple[str, Json]], fidelity: Json) ->
             what="output",
             asked="finite numbers",
             measured="NaN or infinite",
-            where=_place(output, name),
+            where=place(output, name),
             passed=False,
             hint=hint,
         )
@@ -148,9 +128,9 @@ def _judge_exact(output: str, shapes: list[tuple[str, Json]], most: float) -> Fi
     name, item = max(shapes, key=lambda shape: float(shape[1]["mismatched"]))
     return Finding(
         what="share of values that differ",
-        asked=f"at most {_number(most)}",
-        measured=_number(item["mismatched"]),
-        where=_place(output, name),
+        asked=f"at most {number(most)}",
+        measured=number(item["mismatched"]),
+        where=place(output, name),
         passed=item["mismatched"] <= most,
         hint=f"give `outputs: {{{output}: {{atol: …}}}}` under `verify` if that is acceptable",
     )
@@ -169,9 +149,9 @@ def _judge_tolerance(
         )
         yield Finding(
             what="absolute error",
-            asked=f"at most {_number(atol)} + {_number(rtol)} x |PyTorch's value|",
-            measured=f"{_number(error)} where PyTorch's value is {_number(size)} in size",
-            where=_place(output, name),
+            asked=f"at most {number(atol)} + {number(rtol)} x |PyTorch's value|",
+            measured=f"{number(error)} where PyTorch's value is {number(size)} in size",
+            where=place(output, name),
             passed=excess <= 0,
             hint=hint,
         )
@@ -179,9 +159,9 @@ def _judge_tolerance(
         name, item = max(shapes, key=lambda shape: _or(shape[1]["scaled"], float("inf")))
         yield Finding(
             what="scaled error",
-            asked=f"at most {_number(tolerance.scaled)}",
-            measured=_number(item["scaled"]),
-            where=_place(output, name),
+            asked=f"at most {number(tolerance.scaled)}",
+            measured=number(item["scaled"]),
+            where=place(output, name),
             passed=item["scaled"] is not None and item["scaled"] <= tolerance.scaled,
             hint=hint,
         )
@@ -189,9 +169,9 @@ def _judge_tolerance(
         name, item = min(shapes, key=lambda shape: _or(shape[1]["cosine"], -2.0))
         yield Finding(
             what="cosine",
-            asked=f"at least {_number(tolerance.cosine)}",
-            measured=_number(item["cosine"]),
-            where=_place(output, name),
+            asked=f"at least {number(tolerance.cosine)}",
+            measured=number(item["cosine"]),
+            where=place(output, name),
             passed=item["cosine"] is not None and item["cosine"] >= tolerance.cosine,
             hint=hint,
         )
@@ -279,7 +259,7 @@ def _fails(tried: Json, precision: Precision, verify: Verify) -> bool:
     outputs: Json = tried["outputs"]
     one = {"name": "example", "outputs": outputs}
     findings = _judge_outputs(precision, verify, {"outputs": outputs, "shapes": [one]})
-    return any(not finding.passed for finding in findings)
+    return any(not finding.passed and finding.level == "gate" for finding in findings)
 
 
 def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -> Iterator[Finding]:
@@ -296,16 +276,16 @@ def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -
         if verify.at_least is not None:
             yield Finding(
                 what=called,
-                asked=f"at {'least' if sign > 0 else 'most'} {_number(verify.at_least)}",
-                measured=_number(value),
+                asked=f"at {'least' if sign > 0 else 'most'} {number(verify.at_least)}",
+                measured=number(value),
                 passed=sign * (value - verify.at_least) >= -SLACK,
             )
         if verify.max_drop is not None:
             known = (reference or {}).get(name)
             yield Finding(
                 what=called,
-                asked=f"at most {_number(verify.max_drop)} worse than PyTorch's {_number(known)}",
-                measured=_number(value),
+                asked=f"at most {number(verify.max_drop)} worse than PyTorch's {number(known)}",
+                measured=number(value),
                 passed=known is not None and sign * (known - value) <= verify.max_drop + SLACK,
                 hint="" if known is not None else "PyTorch's outputs gave no metric of that name",
             )
@@ -316,15 +296,15 @@ def _judge_size(variant: str, verify: Verify, size: int, export_size: int) -> It
     if verify.max_size_ratio is not None:
         yield Finding(
             what="size over the exported model's",
-            asked=f"at most {_number(verify.max_size_ratio)}",
-            measured=f"{_number(ratio)} ({size:,} of {export_size:,} bytes)",
+            asked=f"at most {number(verify.max_size_ratio)}",
+            measured=f"{number(ratio)} ({size:,} of {export_size:,} bytes)",
             passed=ratio <= verify.max_size_ratio,
         )
     elif variant != "export" and ratio > LARGER:
         yield Finding(
             what="size",
             asked="no more than that",
-            measured=f"{_number(ratio)} times the exported model's ({size:,} of {export_size:,} bytes)",
+            measured=f"{number(ratio)} times the exported model's ({size:,} of {export_size:,} bytes)",
             passed=False,
             level="warning",
         )
@@ -335,8 +315,8 @@ def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator
     if verify.min_speedup is not None:
         yield Finding(
             what="speed over the exported model's",
-            asked=f"at least {_number(verify.min_speedup)}",
-            measured=_number(speedup),
+            asked=f"at least {number(verify.min_speedup)}",
+            measured=number(speedup),
             passed=speedup is not None and speedup >= verify.min_speedup,
             hint="timings vary: run it on an idle machine" if speedup is not None else "",
         )
@@ -344,7 +324,7 @@ def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator
         yield Finding(
             what="speed",
             asked="no less than that",
-            measured=f"{_number(speedup)} times the exported model's on this machine",
+            measured=f"{number(speedup)} times the exported model's on this machine",
             passed=False,
             level="warning",
         )
@@ -356,13 +336,5 @@ def _label(shape: Json) -> str:
     return f"{shape['name']} ({sizes})" if sizes and "=" not in shape["name"] else shape["name"]
 
 
-def _place(output: str, shape: str) -> str:
-    return f"`{output}` at {shape}"
-
-
 def _or(value: float | None, instead: float) -> float:
     return instead if value is None else value
-
-
-def _number(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4g}"

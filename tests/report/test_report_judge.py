@@ -290,3 +290,70 @@ def test_comparison_that_was_not_proven_is_reported(perturbed, told):
 
     assert "not possible" in line
     assert told in line
+
+
+LEVELS = ("gate", "warning")
+LOST = {
+    "axis": 1,
+    "size": 3,
+    "values": 8,
+    "unjudged": 0,
+    "channel": 2,
+    "error": 1.0,
+    "largest": 2e-6,
+}
+
+
+@pytest.mark.parametrize(
+    ("precision", "verify", "level"),
+    [
+        pytest.param("fp32", Verify(), "gate", id="fp32 has the same numbers"),
+        pytest.param("fp16", Verify(), "warning", id="fp16 may cost it"),
+        pytest.param("int8", Verify(), "warning", id="int8 may cost it"),
+        pytest.param("fp32", Verify(scaled=0.01), "warning", id="the recipe gives its own"),
+        pytest.param("fp32", Verify(cosine=0.99), "warning", id="a cosine"),
+        pytest.param("fp16", Verify(scaled_per_channel=0.05), "gate", id="asked"),
+        pytest.param("int8", Verify(scaled_per_channel=2.0), None, id="allowed"),
+        pytest.param(
+            "int8",
+            Verify(scaled=0.5, scaled_per_channel=0.5, outputs={"y": Tolerance(scaled=0.1)}),
+            "gate",
+            id="asked for all, beside another tolerance of this one",
+        ),
+        pytest.param(
+            "int8",
+            Verify(scaled_per_channel=0.5, outputs={"y": Tolerance(scaled_per_channel=2)}),
+            None,
+            id="allowed for this one",
+        ),
+    ],
+)
+def test_a_lost_channel_is_named(precision, verify, level):
+    """As a gate where the numbers should be the same or the recipe asks for it; else as a warning."""
+    output = {"largest": 2.0, "channels": [LOST]}
+    fidelity = make_fidelity(("example", {}), outputs={"y": output})
+
+    found = {name: missed(fidelity, precision, verify=verify, level=name) for name in LEVELS}
+
+    assert [name for name, lines in found.items() if lines] == ([level] if level else [])
+    if level:
+        assert "channel 2 (axis 1) of `y` is 1 of its largest value, 2e-06" in found[level][0]
+
+
+def test_a_channel_alone_leaves_the_other_defaults():
+    """It comes to them."""
+    fidelity = make_fidelity(("example", {"scaled": 0.9}))
+
+    assert "scaled error of `y`" in missed(fidelity, verify=Verify(scaled_per_channel=0.5))[0]
+
+
+@pytest.mark.parametrize(("precision", "values"), [("fp32", 1), ("fp16", 3), ("int8", 7)])
+def test_a_channel_of_few_values_is_judged_only_where_asked(precision, values):
+    """All of a few may be near zero by chance."""
+    output = {"largest": 2.0, "channels": [LOST | {"values": values}]}
+    fidelity = make_fidelity(("example", {}), outputs={"y": output})
+
+    lines = [line for level in LEVELS for line in missed(fidelity, precision, level=level)]
+
+    assert lines == []
+    assert missed(fidelity, precision, verify=Verify(scaled_per_channel=0.5)) != []

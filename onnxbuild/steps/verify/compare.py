@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxbuild.arrays import BFLOAT16, Array
+from onnxbuild.steps.verify.channels import Channels
 from onnxbuild.steps.verify.hull import Floats, Point, find_hull, merge_hulls
 
 RELATIVE_FLOOR = 1e-3
@@ -30,6 +31,8 @@ class Comparison:
     * ``hull``: see `onnxbuild.steps.verify.hull`
     """
 
+    channels: Channels | None = None
+    """Where real numbers, all of them finite, are added up by channel too."""
     samples: int = 0
     elements: int = 0
     finite: bool = True
@@ -63,7 +66,9 @@ class Comparison:
         if self.exact:
             self._mismatched += int((output != reference).sum())
         if reference.dtype.kind not in "SUO":
-            self._add_numbers(_flatten(reference), _flatten(output))
+            sizes, errors = self._add_numbers(_flatten(reference), _flatten(output))
+            if self.channels and not self.exact and 0 < sizes.size == reference.size:
+                self.channels.add(reference.shape, sizes, errors)
 
     def result(self) -> dict[str, Any]:
         """Give what was found. Errors are None where no element could be compared."""
@@ -86,7 +91,8 @@ class Comparison:
             result["problem"] = self.problem
         return result
 
-    def _add_numbers(self, r: Floats, y: Floats) -> None:
+    def _add_numbers(self, r: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Give the sizes of the reference's values and the errors, where both are finite."""
         finite = np.isfinite(y)
         expected = np.isfinite(r)
         self.finite &= bool(finite.all())
@@ -94,11 +100,11 @@ class Comparison:
         both = finite & expected
         if not both.all():
             r, y = r[both], y[both]
-        if not r.size:
-            return
-        self._compared += int(r.size)
         sizes = np.abs(r)
         errors = np.abs(y - r)
+        if not r.size:
+            return sizes, errors
+        self._compared += int(r.size)
         largest = float(sizes.max())
         self._largest = max(self._largest, largest)
         self._max_abs = max(self._max_abs, float(errors.max()))
@@ -107,6 +113,7 @@ class Comparison:
         for index, (one, other) in enumerate(((y, r), (y, y), (r, r))):
             self._products[index] += float(np.dot(one, other))
         self._hulls.append(find_hull(sizes, errors))
+        return sizes, errors
 
 
 def _cosine(both: float, output: float, reference: float) -> float | None:

@@ -16,6 +16,7 @@ from onnxbuild.core.values import build
 from onnxbuild.errors import DataError
 from onnxbuild.graph.load import model_nodes, read
 from onnxbuild.steps.running import Runner
+from onnxbuild.steps.verify.channels import Channels
 from onnxbuild.steps.verify.compare import Comparison
 from onnxbuild.steps.verify.half import look_at_half
 from onnxbuild.steps.verify.inside import find_bad_node
@@ -72,6 +73,7 @@ def measure(runner: Runner, samples: Iterator[Sample]) -> dict[str, Any]:
     shapes: dict[str, tuple[Mapping[str, int], dict[str, Comparison]]] = {}
     dtypes: dict[str, dict[str, str]] = {}
     constancy = Constancy()
+    channels: dict[str, Channels] = {}
     for sample in samples:
         if sample.name == "trace":
             continue
@@ -79,7 +81,8 @@ def measure(runner: Runner, samples: Iterator[Sample]) -> dict[str, Any]:
         outputs = runner.run(sample.inputs, sample.what, names)
         _, comparisons = shapes.setdefault(sample.name, (sample.sizes, {}))
         for name, reference in sample.reference.items():
-            comparison = comparisons.setdefault(name, Comparison())
+            counted = channels.setdefault(name, Channels())
+            comparison = comparisons.setdefault(name, Comparison(channels=counted))
             if name not in outputs or not isinstance(outputs[name], np.ndarray):
                 comparison.problem = (
                     "the model has no such output" if name not in outputs else "it is no tensor"
@@ -102,7 +105,9 @@ def measure(runner: Runner, samples: Iterator[Sample]) -> dict[str, Any]:
     return {
         "shapes": found,
         "outputs": {
-            name: dtypes.get(name, {}) | worst([shape["outputs"][name] for shape in found])
+            name: dtypes.get(name, {})
+            | worst([shape["outputs"][name] for shape in found])
+            | {"channels": channels[name].result()}
             for name in (found[0]["outputs"] if found else {})
         },
         "constant": constancy.result(),

@@ -384,3 +384,21 @@ def test_a_quantized_weight_is_broken_too(bench, weights):
 
     assert found["perturbed"]["tried"][0]["weight"] == "q"
     assert gates(found, "int8") == []
+
+
+def test_a_lost_column_of_small_values_is_seen(bench, weights):
+    """The whole output's errors are tiny; the column's own is not, at whatever shape."""
+    weight, bias = (array.copy() for array in weights)
+    weight[:, 7], bias[7] = weight[:, 7] * 1e-5, 0
+    lost = weight.copy()
+    lost[:, 7] = 0
+
+    fidelity = run(bench, linear(lost, bias), lambda x: x @ weight + bias)
+
+    output = fidelity["outputs"]["y"]
+    assert output["scaled"] < 1e-4
+    assert output["channels"][0]["channel"] == 7
+    assert output["channels"][0]["values"] == 9
+    (line,) = gates(fidelity)
+    assert "channel 7 (axis 1) of `y`" in line
+    assert gates(run(bench, linear(weight, bias), lambda x: x @ weight + bias)) == []
