@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from onnxbuild.steps.export import exporters
-from onnxbuild.steps.export.run import export
+from onnxbuild.steps.export.attempts import export
 
 __all__ = ["export", "warm"]
 
