@@ -6,6 +6,7 @@ import ast
 import os
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from onnxbuild.core.digest import digest_bytes, digest_value
 
@@ -14,8 +15,10 @@ FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @cache
-def digest_code(module: str) -> str:
+def digest_code(module: str, *named: str) -> str:
     """Digest the source of a module of onnxbuild with all that it imports from onnxbuild, at any depth.
+
+    `named` are modules that it imports besides, since its options name them.
 
     A module of another package is digested by its name alone: its version, or its files, are among
     the observations of the step, since the worker is seen to import it.
@@ -23,7 +26,7 @@ def digest_code(module: str) -> str:
     if module.partition(".")[0] != PACKAGE:
         return digest_value(["outside", module])
     closure: dict[str, str] = {}
-    open_ends = [module]
+    open_ends = [module, *named]
     while open_ends:
         name = open_ends.pop()
         path = find_source(name)
@@ -35,6 +38,23 @@ def digest_code(module: str) -> str:
         if parent:
             open_ends.append(parent)
     return digest_value(closure)
+
+
+def named_modules(options: Any) -> list[str]:
+    """List the modules of onnxbuild that plain `options` name as ``module:function``, sorted: rules, say."""
+    found = set()
+    open_ends = [options]
+    while open_ends:
+        match open_ends.pop():
+            case str(text) if text.startswith(PACKAGE + ".") and ":" in text and _is_module(text):
+                found.add(text.partition(":")[0])
+            case dict() as mapping:
+                open_ends.extend(mapping.values())
+            case list() as items:
+                open_ends.extend(items)
+            case _:
+                pass
+    return sorted(found)
 
 
 def find_source(module: str) -> str | None:

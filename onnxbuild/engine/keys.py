@@ -14,7 +14,7 @@ from onnxbuild.core.digest import digest_value
 from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.step import Step
 from onnxbuild.core.values import plain
-from onnxbuild.engine.code import digest_code
+from onnxbuild.engine.code import digest_code, named_modules
 
 KEY_VERSION = 1
 """Part of every key. Changing it empties every cache in the world."""
@@ -25,11 +25,12 @@ def find_ingredients(step: Step, inputs: Mapping[str, Artifact]) -> dict[str, An
 
     Labels, resources, settings and the names of stages are not in it.
     """
+    options = plain(step.options)
     return {
         "version": KEY_VERSION,
         "run": step.run,
-        "code": digest_code(step.run.partition(":")[0]),
-        "options": plain(step.options),
+        "code": digest_code(step.run.partition(":")[0], *named_modules(options)),
+        "options": options,
         "inputs": {name: [artifact.kind, artifact.digest] for name, artifact in inputs.items()},
         "outputs": list(step.outputs),
         "libraries": {name: installed().get(normalize(name), "") for name in step.libraries},

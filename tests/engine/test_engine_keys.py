@@ -41,6 +41,32 @@ def test_code_of_a_step_is_in_its_key(tmp_path, monkeypatch):
     assert unrelated == keys[-1]
 
 
+def test_code_that_options_name_is_in_the_key(tmp_path, monkeypatch):
+    """A rule's function is reached by a name in the options of the export, and its code counts as well."""
+    package = tmp_path / "onnxbuild"
+    package.mkdir()
+    for name in ("__init__", "run", "rule", "other"):
+        (package / f"{name}.py").write_text("")
+    monkeypatch.setattr(code, "FOLDER", str(package))
+    options = {"replace": [{"name": "mine", "run": "onnxbuild.rule:apply", "options": {}}]}
+
+    def key():
+        code.digest_code.cache_clear()
+        code._read.cache_clear()
+        return make_key(find_ingredients(step("x", run="onnxbuild.run:f", options=options), {}))
+
+    first = key()
+    (package / "other.py").write_text("# changed\n")
+    unrelated = key()
+    (package / "rule.py").write_text("# changed\n")
+    changed = key()
+    code.digest_code.cache_clear()
+    code._read.cache_clear()
+
+    assert unrelated == first
+    assert changed != first
+
+
 def test_key_sees_every_ingredient():
     """Whatever can change a result changes the key; labels and resources do not."""
     artifact = Artifact(kind="model", digest="b3:1", size=1)
