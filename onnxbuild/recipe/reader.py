@@ -344,6 +344,9 @@ def _explain(error: yaml.MarkedYAMLError, document: Document) -> Mistake:
             "a tab cannot indent YAML", place=document.place(span), hint="indent with spaces"
         )
     problem = (error.problem or "it makes no sense").removesuffix(".")
+    if "maximum nesting depth" in problem:
+        # libyaml reads ahead of its events, and has a limit of its own.
+        return Mistake(f"nested more than {DEEPEST} deep", place=document.place(span))
     hint = ""
     if error.context and error.context_mark and error.context_mark.line != span.line:
         hint = f"{error.context} that begins in line {error.context_mark.line + 1}"

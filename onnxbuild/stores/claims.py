@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class FileClaim:
@@ -13,16 +15,20 @@ class FileClaim:
         self._path = path
         self._handle: int | None = None
         self.holder = ""
+        with _only_one(os.path.dirname(path)):
+            self._take()
+
+    def _take(self) -> None:
         while True:
             # Never inherited: a child that outlives us must not keep the lock.
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self.holder = os.pread(handle, 256, 0).decode(errors="replace") or "another build"
                 os.close(handle)
                 return
-            if _is_at(handle, path):
+            if _is_at(handle, self._path):
                 break
             os.close(handle)
         os.ftruncate(handle, 0)
@@ -47,6 +53,17 @@ class FileClaim:
         os.unlink(self._path)
         os.close(self._handle)
         self._handle = None
+
+
+@contextmanager
+def _only_one(folder: str) -> Iterator[None]:
+    """Let one process at a time claim, so that nobody finds a claim whose holder has not put its name in."""
+    handle = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _is_at(handle: int, path: str) -> bool:

@@ -215,3 +215,29 @@ def test_damaged_trace_is_dropped(store, damage):
 
 def make_trace(key: str) -> Trace:
     return Trace(key=key, ingredients={}, observations=(), results={}, seconds=0.5)
+
+
+def test_a_claim_never_lacks_the_name_of_its_holder(tmp_path):
+    """However close two builds come: who finds a claim taken can say by which process."""
+    store = LocalStore(str(tmp_path))
+    code = (
+        "from onnxbuild.stores.local import LocalStore\n"
+        f"store = LocalStore({str(tmp_path)!r})\n"
+        "for _ in range(2000):\n"
+        "    claim = store.claim('b3:key')\n"
+        "    print(claim.holder or 'mine')\n"
+        "    claim.release()\n"
+    )
+
+    builds = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    holders = {line for build in builds for line in build.communicate()[0].splitlines()}
+
+    assert all(build.returncode == 0 for build in builds)
+    assert "mine" in holders
+    processes = {f"process {build.pid} on {os.uname().nodename}" for build in builds}
+    assert holders - {"mine"}
+    assert holders - {"mine"} <= processes
+    store.close()
