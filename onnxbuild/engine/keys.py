@@ -16,8 +16,11 @@ from onnxbuild.core.step import Step
 from onnxbuild.core.values import plain
 from onnxbuild.engine.code import digest_code, named_modules
 
-KEY_VERSION = 1
-"""Part of every key. Changing it empties every cache in the world."""
+KEY_VERSION = 2
+"""Part of every key. Changing it empties every cache in the world.
+
+Raised, too, when steps observe more than they did: what was kept before may rest on things unseen.
+"""
 
 
 def find_ingredients(step: Step, inputs: Mapping[str, Artifact]) -> dict[str, Any]:

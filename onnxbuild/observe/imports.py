@@ -10,11 +10,14 @@ import builtins
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 from typing import Any
 
 from onnxbuild.core.facts import importable, normalize
+from onnxbuild.errors import StepError
 from onnxbuild.observe import native, switch
+from onnxbuild.observe.loader import hidden_file
 from onnxbuild.observe.packages import owners
 from onnxbuild.observe.record import Record
 from onnxbuild.observe.scope import OUTSIDE, PROJECT, SITE, resolve
@@ -57,6 +60,7 @@ def _wrap_import(original: Any) -> Any:
             importer = globals.get("__file__")
             if importer.__class__ is str and importer not in switch.libraries:
                 tell(_see_import, name, fromlist, importer)
+                _refuse_hidden()
         return module
 
     return __import__
@@ -73,6 +77,7 @@ def _wrap_import_module(original: Any) -> Any:
         native.wrap_loaded()
         if switch.is_on() and not name.startswith("."):
             tell(_see_import, name, (), sys._getframe(1).f_globals.get("__file__"))
+            _refuse_hidden()
         return module
 
     return import_module
@@ -118,6 +123,33 @@ def _see_import(record: Record, name: str, fromlist: Any, importer: Any) -> None
         file = getattr(module, "__file__", None)
         if isinstance(file, str):
             _see_module(record, file)
+    _look_behind(record, name.partition(".")[0])
+
+
+def _look_behind(record: Record, name: str) -> None:
+    """See that project code which imports a module that was loaded before does not mean a file of its own."""
+    module = sys.modules.get(name)
+    file = resolve(getattr(module, "__file__", None) or "")
+    if module is None or file is None or name in record.looked_behind:
+        return
+    record.looked_behind.add(name)
+    if not record.is_project_file(file) and (hidden := hidden_file(module, record)):
+        record.hidden[name] = hidden
+
+
+def _refuse_hidden() -> None:
+    """Raise `StepError` where project code got a library in place of a file beside it."""
+    record = switch.current
+    if record is None or not record.hidden:
+        return
+    name, path = record.hidden.popitem()
+    short = os.path.relpath(path, record.scope.root)
+    raise StepError(
+        f"{short} has the name of the installed module {name!r}, which is loaded before it: an import"
+        f" of {name!r} gives the installed one",
+        where=short,
+        hint="rename the file, and what imports it",
+    )
 
 
 def _see_module(record: Record, file: str) -> None:

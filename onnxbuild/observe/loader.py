@@ -8,6 +8,7 @@ depends on, and nothing else of the folder is.
 
 from __future__ import annotations
 
+import _imp
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -51,12 +52,8 @@ class ProjectFinder(FileFinder):
         name = fullname.rpartition(".")[2]
         base = os.path.join(self.path, name)
         is_folder = _is_folder(base)
-        places: list[tuple[str, Any, list[str] | None]] = [
-            (f"{base}/__init__{suffix}", loader, [base]) for suffix, loader in LOADERS
-        ]
-        places += [(base + suffix, loader, None) for suffix, loader in LOADERS]
         missed: list[str] = []
-        for path, loader, inside in places:
+        for path, loader, inside in _candidates(base):
             if (inside is None or is_folder) and _is_file(path):
                 tell(_look_at_all, missed)
                 return spec_from_file_location(
@@ -73,6 +70,46 @@ class ProjectFinder(FileFinder):
             return spec
         tell(Record.shadow, resolve(self.path), name)
         return None
+
+
+def hidden_file(module: ModuleType, record: Record) -> str | None:
+    """Give the project's file that Python, were `module` not imported yet, would have taken for it.
+
+    Notes for the record in which folders none is. What Python has built in comes before all folders.
+    """
+    name = module.__name__
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or name in sys.builtin_module_names or _imp.is_frozen(name):
+        return None
+    home = os.path.dirname(file)
+    if os.path.basename(file).startswith("__init__."):
+        home = os.path.dirname(home)
+    for entry in sys.path:
+        folder = resolve(entry)
+        if folder == home:
+            return None
+        if folder is None or record.scope.place(folder)[0] not in {PROJECT, OUTSIDE}:
+            continue
+        base = os.path.join(folder, name)
+        is_folder = _is_folder(base)
+        for path, _, inside in _candidates(base):
+            if (inside is None or is_folder) and _is_file(path):
+                return path
+        if is_folder:
+            # A folder without an __init__.py gives way to any module of its name further on.
+            for path, _, _ in _candidates(base):
+                record.look(path)
+        else:
+            record.shadow(folder, name)
+    return None
+
+
+def _candidates(base: str) -> list[tuple[str, Any, list[str] | None]]:
+    """List the files that may be a module, its loader and its folder, in the order in which Python looks."""
+    places: list[tuple[str, Any, list[str] | None]] = [
+        (f"{base}/__init__{suffix}", loader, [base]) for suffix, loader in LOADERS
+    ]
+    return places + [(base + suffix, loader, None) for suffix, loader in LOADERS]
 
 
 def install() -> None:

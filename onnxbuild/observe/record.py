@@ -48,6 +48,10 @@ class Record:
         self.log = log
         self.events: list[Event] = []
         self.lost: list[str] = []
+        self.hidden: dict[str, str] = {}
+        """By the name of an imported module that is not the project's, the project's file of that name."""
+        self.looked_behind: set[str] = set()
+        """Names of modules for which it is known whether there is such a file."""
         self._seen: set[str] = set()
         self._noted: set[tuple[str, str]] = set()
         self._imported: set[str] = set()

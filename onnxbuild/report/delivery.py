@@ -93,6 +93,7 @@ class Delivery:
         measured = self._measured(variant)
         if model is None or exported is None or measured is None:
             return result
+        exporting = self._build.trace_of(variant.exported)
         findings = judge(
             variant=variant.name,
             precision=variant.precision,
@@ -103,6 +104,7 @@ class Delivery:
             size=model.size,
             export_size=exported.size,
             latency=measured["latency"],
+            export=exporting.notes if exporting else {},
         )
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
         result = replace(

@@ -43,8 +43,12 @@ def judge(
     size: int,
     export_size: int,
     latency: Json | None,
+    export: Json,
 ) -> tuple[Finding, ...]:
-    """Give all findings on a variant, passed ones too: gates first, then warnings."""
+    """Give all findings on a variant, passed ones too: gates first, then warnings.
+
+    `export` are the notes of the export that it came from.
+    """
     findings = [
         *_judge_outputs(precision, verify, fidelity),
         *_judge_half(fidelity),
@@ -52,6 +56,7 @@ def judge(
         *_judge_metric(verify, metric, reference_metric),
         *_judge_size(variant, verify, size, export_size),
         *_judge_speed(variant, verify, latency),
+        *_judge_decisions(export),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
 
@@ -326,6 +331,19 @@ def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator
             asked="no less than that",
             measured=f"{number(speedup)} times the exported model's on this machine",
             passed=False,
+            level="warning",
+        )
+
+
+def _judge_decisions(export: Json) -> Iterator[Finding]:
+    """Tell of what a trace has fixed, each time: where all samples go one way no comparison shows it."""
+    for line in export.get("decisions", ()):
+        yield Finding(
+            what=f"what the inputs' values decide at {line}",
+            asked="",
+            measured="fixed as the example has it",
+            passed=False,
+            hint="write it with torch.where or torch.cond",
             level="warning",
         )
 

@@ -96,7 +96,9 @@ class Project:
         environment = {
             name: value
             for name, value in os.environ.items()
+            # Torch keeps the place of its cache in a variable, from the first export in this process on.
             if name not in {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONPATH"}
+            and not name.startswith("TORCHINDUCTOR_")
         }
         done = subprocess.run(
             [sys.executable, "-P", "-c", script],

@@ -90,6 +90,53 @@ def test_a_module_that_comes_to_shadow_another_is_noticed(project, shadow):
     assert seen.broken() is not None
 
 
+@pytest.mark.parametrize(
+    "shadow",
+    [pytest.param("colorsys.py", id="module"), pytest.param("numpy.abi3.so", id="extension")],
+)
+def test_a_file_that_comes_to_hide_behind_a_loaded_module_is_noticed(project, shadow):
+    """What a server has imported raises no search: the places before it are looked at all the same."""
+    project.write("model.py", "import numpy\nimport colorsys, os, sys\n")
+    project.write("statistics/notes.md")
+
+    seen = project.run("import model", before="import numpy, colorsys, statistics")
+
+    assert seen.broken() is None
+    project.write(shadow)
+    assert seen.broken() is not None
+
+
+@pytest.mark.parametrize("how", ["import colorsys", "import_module('colorsys')"])
+def test_a_file_behind_a_loaded_module_is_refused(project, how):
+    """Whether it or the library is imported would depend on what was imported before."""
+    project.write("colorsys.py", "X = 1\n")
+    project.write("model.py", f"from importlib import import_module\n{how}\n")
+    said = """
+    from onnxbuild.errors import StepError
+    try:
+        import model
+    except StepError as error:
+        print(error.where, error.hint)
+    """
+
+    project.run(said, before="import colorsys")
+
+    assert project.printed == ["colorsys.py rename the file, and what imports it"]
+
+
+def test_a_folder_gives_way_to_a_loaded_module(project):
+    """One without an __init__.py is taken last by Python: `onnx/` may hold models."""
+    project.write("numpy/model.bin")
+    project.write("model.py", "import numpy\n")
+
+    seen = project.run("import model; print(model.numpy.__version__)", before="import numpy")
+
+    assert project.printed
+    assert seen.broken() is None
+    project.write("numpy/__init__.py")
+    assert seen.broken() is not None
+
+
 def test_other_files_beside_a_module_do_not_count(project):
     """Importing is no listing: a note, a data file or another module beside it changes nothing."""
     project.write("model.py", "import helper\n")

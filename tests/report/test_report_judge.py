@@ -45,6 +45,7 @@ def findings_of(fidelity=None, precision="fp32", verify=None, **others):
         "size": 100,
         "export_size": 100,
         "latency": {"speedup": 1.0},
+        "export": {},
     } | others
     return judge(
         precision=precision,
@@ -357,3 +358,13 @@ def test_a_channel_of_few_values_is_judged_only_where_asked(precision, values):
 
     assert lines == []
     assert missed(fidelity, precision, verify=Verify(scaled_per_channel=0.5)) != []
+
+
+def test_what_a_trace_fixed_is_said_each_time():
+    """It was asked for, so the variant is published; who reads the table knows what it holds for."""
+    told = missed(export={"decisions": ["net.py:3 in forward: if x.any()"]}, level="warning")
+
+    assert told == [
+        "what the inputs' values decide at net.py:3 in forward: if x.any() is fixed as the example has it"
+    ]
+    assert not missed(export={"decisions": ["net.py:3 in forward: if x.any()"]})

@@ -111,7 +111,7 @@ def _export_with(
     *,
     auto: bool,
 ) -> Artifact:
-    model = exporters.run_exporter(name, adapter, values, target, options, work.folder)
+    model = exporters.run_exporter(name, adapter, values, target, options, work)
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)

@@ -15,9 +15,11 @@ import onnx.version_converter
 import onnx_ir as ir
 import torch
 
+from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.recipe.schema import Dim, Export
+from onnxbuild.steps.export.decisions import find_decisions
 from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.model.adapter import Adapter
@@ -30,6 +32,12 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 NOISE = (
     "The error above occurred when calling torch.export",
     "(Refer to the full stack trace",
+    "Caused by: (",
+    "For extended logs when",
+    "If you suspect the guard",
+    "For more debugging help",
+    "For C++ stack trace",
+    "consider using data-dependent friendly APIs",
 )
 """Beginnings of lines in torch's messages that help nobody who reads ours."""
 
@@ -90,13 +98,13 @@ def run_exporter(
     values: Sequence[torch.Tensor],
     target: Target,
     options: ExportOptions,
-    folder: str,
+    work: Work,
 ) -> ir.Model:
     """Export with one exporter. Raises `ExportError` with the first useful lines of what it said."""
     export = _dynamo if name == "dynamo" else _torchscript
     try:
         with heard(), torch.no_grad():
-            return export(adapter, tuple(values), target, options, folder)
+            return export(adapter, tuple(values), target, options, work)
     except ExportError:
         raise
     except Exception as error:
@@ -115,7 +123,7 @@ def _dynamo(
     values: tuple[torch.Tensor, ...],
     target: Target,
     options: ExportOptions,
-    _folder: str,
+    _work: Work,
 ) -> ir.Model:
     export = options.export
     opset = export.opset or DEFAULT_OPSET
@@ -207,10 +215,33 @@ def _torchscript(
     values: tuple[torch.Tensor, ...],
     target: Target,
     options: ExportOptions,
-    folder: str,
+    work: Work,
 ) -> ir.Model:
-    export = options.export
-    path = os.path.join(folder, "torchscript.onnx")
+    path = os.path.join(work.folder, "torchscript.onnx")
+    with heard() as warned:
+        _trace(adapter, values, target, options.export, path)
+    decisions = find_decisions(adapter, values, warned)
+    if decisions and options.export.exporter == "auto":
+        places = "".join(f"\n  {place}" for place in decisions)
+        raise ExportError(
+            "torchscript would keep what the example decides, and forward decides by the values of its"
+            f" inputs:{places}",
+            where="export.exporter",
+            hint="write it with torch.where or torch.cond; or, where every input goes the same way,"
+            " say `exporter: torchscript`",
+        )
+    if decisions:
+        work.notes["decisions"] = decisions
+    return read(path)
+
+
+def _trace(
+    adapter: Adapter,
+    values: tuple[torch.Tensor, ...],
+    target: Target,
+    export: Export,
+    path: str,
+) -> None:
     is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
     torch.onnx.export(
         # A compiled module cannot be called inside a trace; its own graph is what is exported.
@@ -229,17 +260,16 @@ def _torchscript(
         do_constant_folding=export.constant_folding,
         custom_opsets=dict(export.custom_opsets) or None,
     )
-    return read(path)
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Write the warnings of a library to the log, each once, wherever they come from."""
+def heard() -> Iterator[list[warnings.WarningMessage]]:
+    """Write the warnings of a library to the log, each once, wherever they come from, and give them."""
     said: set[str] = set()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            yield
+            yield caught
         finally:
             for warning in caught:
                 lines = str(warning.message).strip().splitlines() or [""]

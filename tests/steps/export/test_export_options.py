@@ -276,6 +276,75 @@ def test_auto_goes_by_the_numbers(bench):
     assert result.worst() == 0
 
 
+DECIDES = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("scale", torch.tensor(2))
+        self.register_buffer("room", torch.zeros(1, 2))
+
+    def forward(self, x):
+        y = self.linear(x)
+        if x.shape[0] > 100 or self.scale > 5:
+            y = y + int(x.shape[0])
+        BODY
+        return y * self.scale.item()
+"""
+
+BATCH = {"x": {"shape": ["batch", 4]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        pytest.param("if (x < -99).any(): y = y * 3", "if (x < -99).any()", id="branch"),
+        pytest.param("y = y[:, :int(x.abs().max() * 0) + 2]", "int(x.abs()", id="number"),
+        pytest.param("y = y + max(v * 0 for v in x.sum(1).tolist())", "x.sum(1)", id="list"),
+        pytest.param("y = y + torch.from_numpy(x.sum(1, keepdim=True).numpy() * 0)", "numpy()", id="numpy"),
+        pytest.param("self.room[0].copy_(x[0, :2]); y = y * float(self.room.sum() < 99)", "self.room", id="written"),
+        pytest.param("s = torch.stack([x, x]); y = y + s.sum().item() * 0", "item()", id="stacked"),
+    ],
+)  # fmt: skip
+def test_a_trace_that_fixes_what_values_decide_is_refused(bench, body, line):
+    """Every sample may go the same way, so that no comparison shows it; the line is named."""
+    bench.write("net.py", DECIDES.replace("BODY", body))
+
+    with pytest.raises(ExportError) as caught:
+        bench.export("net.py:Net", BATCH, opset=18)
+
+    trace = caught.value.what.partition("torchscript: ")[2]
+    assert "decides by the values of its inputs" in trace
+    assert line in trace
+    assert trace.count("net.py:") == 1
+    assert "torch.where" in caught.value.hint
+
+
+def test_a_trace_that_was_asked_for_says_what_it_fixes(bench):
+    """Who says `exporter: torchscript` gets the graph, and the lines that it holds for one way only."""
+    bench.write("net.py", DECIDES.replace("BODY", "if (x < -99).any(): y = y * 3"))
+
+    exported = bench.export("net.py:Net", BATCH, opset=18, exporter="torchscript")
+
+    assert exported.worst() < 1e-5
+    assert exported.notes["decisions"] == ["net.py:17 in forward: if (x < -99).any(): y = y * 3"]
+
+
+def test_sizes_and_constants_may_decide(bench):
+    """Samples vary the first, and nothing the second: tracing is as good as any way."""
+    bench.write("net.py", DECIDES.replace("BODY", "pass"))
+
+    exported = bench.export("net.py:Net", BATCH, opset=14)
+
+    assert exported.notes["exporter"]["name"] == "torchscript"
+    assert "decisions" not in exported.notes
+    assert exported.worst() < 1e-5
+
+
 def test_when_both_fail_both_reasons_are_given(bench):
     """The error lists each exporter with what was wrong, and no graph."""
     bench.write(

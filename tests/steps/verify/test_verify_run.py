@@ -76,6 +76,7 @@ def gates(fidelity, precision="fp32", **verify_options):
         size=1,
         export_size=1,
         latency=None,
+        export={},
     )
     return [item.describe() for item in findings if not item.passed and item.level == "gate"]
 
