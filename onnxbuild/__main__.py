@@ -34,4 +34,7 @@ def _answer(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        # `python -m` puts the current folder first, where a file may bear the name of a module that we need.
+        del sys.path[0]
     main()

@@ -14,7 +14,8 @@ from typing import Any
 
 from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Said, StepStarted
-from onnxbuild.core.ports import Executor, Outcome
+from onnxbuild.core.facts import digest_variable
+from onnxbuild.core.ports import ASKED, Executor, Outcome
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import in_one_line
@@ -145,6 +146,8 @@ def _build(
         steps=tuple(list_steps(plan, process)),
         errors=(*list_failures(plan, process), *published.problems),
         said=tuple(said),
+        leftover=published.leftover,
+        withheld=tuple(name for name in asked_variables(process) if name in os.environ),
         seconds=time.monotonic() - began,
     )
     return result, (*workplace_facts(workplace), *build_facts(process), *published.facts)
@@ -260,12 +263,20 @@ def view(workplace: Workplace) -> PlanView:
 
 
 def build_facts(process: Build) -> tuple[Fact, ...]:
-    """Give what the results of a build depend on, over all its steps."""
-    facts: set[Fact] = set()
+    """Give what the results of a build, and what is said of them, depend on, over all its steps."""
+    facts: set[Fact] = {
+        ("variable", name, digest_variable(name)) for name in asked_variables(process)
+    }
     for record in process.records:
         facts.update(step_facts(record.step))
         facts.update(record.trace.observations if record.trace else ())
     return tuple(sorted(facts))
+
+
+def asked_variables(process: Build) -> list[str]:
+    """Name the environment variables that project code asked for and did not get."""
+    traces = [record.trace for record in process.records if record.trace is not None]
+    return sorted({name for trace in traces for name in trace.notes.get(ASKED, ())})
 
 
 def note_latest(workplace: Workplace, process: Build) -> None:

@@ -58,6 +58,10 @@ class Failure:
     """The frames of the user's own code, where there are any."""
 
 
+ASKED = "variables_asked_for"
+"""In the notes of a step: the environment variables that project code asked for and did not get."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a job ended."""

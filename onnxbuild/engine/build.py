@@ -253,7 +253,11 @@ class Build:
         record.key = make_key(ingredients)
         claim = self._store.claim(record.key)
         if claim.holder:
-            self._listen(StepWaits(record.step, claim.holder))
+            # A step of our own with the same inputs is nobody to be told of.
+            if not any(
+                self.records[other].key == record.key for other, _, _ in self._jobs.values()
+            ):
+                self._listen(StepWaits(record.step, claim.holder))
             self._wait(number, claim)
             return []
         if not node.forced and not self._rerun(record.step):

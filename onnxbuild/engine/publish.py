@@ -152,8 +152,13 @@ def _flush(path: str) -> None:
 
 
 def _swap(staging: str, target: str, say: Callable[[str], None]) -> None:
-    if not os.path.lexists(target):
+    try:
+        # The first time. Not asked beforehand whether it is: another build may publish the same just now.
         os.rename(staging, target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+    else:
         return
     refusal = _exchange(staging, target)
     if refusal == 0:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import os
 
-from onnxbuild.observe import audit, imports, loader, native, packages, scope, switch, wrapped
+from onnxbuild.observe import (
+    audit,
+    imports,
+    loader,
+    native,
+    packages,
+    scope,
+    switch,
+    variables,
+    wrapped,
+)
 
 _installed = False
 
@@ -24,6 +34,7 @@ def install() -> None:
     imports.install()
     loader.install()
     audit.install()
+    variables.install()
     os.register_at_fork(after_in_child=_after_fork)
     native.wrap_loaded()
 

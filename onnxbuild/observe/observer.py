@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,6 +40,9 @@ class Observed:
 
     lost: tuple[str, ...] = ()
     """Why something may have been missed. Empty, or the facts must not be believed."""
+
+    asked: tuple[str, ...] = ()
+    """Environment variables that project code asked for in vain. No facts: the step does not get them."""
 
 
 class Observer:
@@ -136,17 +139,21 @@ def _conclude(scope: Scope, events: list[Event], lost: list[str]) -> Observed:
     own = _Own()
     firsts: dict[tuple[str, str], Event] = {}
     shadows: dict[str, set[str]] = {}
+    asked: set[str] = set()
     for event in events:
         if event.what in {"wrote", "made"}:
             own.add(event)
         elif event.what == "shadows":
             shadows.setdefault(event.path, set()).add(event.more)
+        elif event.what == "asked":
+            asked.add(event.path)
         elif event.what in {"package", "module"}:
             firsts.setdefault((event.what, event.path), event)
         elif event.path not in own:
             group = event.what if event.what in {"listing", "link"} else "place"
             firsts.setdefault((group, event.path), event)
-    return _Conclusion(scope, own).draw(list(firsts.values()), shadows, lost)
+    observed = _Conclusion(scope, own).draw(list(firsts.values()), shadows, lost)
+    return replace(observed, asked=tuple(sorted(asked)))
 
 
 class _Conclusion:

@@ -29,9 +29,10 @@ class Event(NamedTuple):
     """One thing seen."""
 
     what: str
-    """A kind of fact, or ``wrote`` (a file) or ``made`` (a folder, and so all below it)."""
+    """A kind of fact; ``wrote`` (a file) or ``made`` (a folder, and so all below it); ``asked`` (for a
+    variable that is not there)."""
     path: str
-    """An absolute path; for ``package`` and ``module`` the name."""
+    """An absolute path; for ``package``, ``module`` and ``asked`` the name."""
     value: str = ""
     signature: Signature | None = None
     at: int = 0
@@ -197,6 +198,10 @@ class Record:
     def module(self, name: str) -> None:
         """A module was looked for, and no installed package has it."""
         self._note(Event("module", name))
+
+    def asked(self, variable: str) -> None:
+        """Project code asked for an environment variable that it does not get."""
+        self._note(Event("asked", variable))
 
     def shadow(self, folder: str, module: str) -> None:
         """A module was looked for in a folder and is not there."""

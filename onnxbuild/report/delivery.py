@@ -12,7 +12,7 @@ import onnxbuild
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_bytes, digest_file, digest_value
 from onnxbuild.core.events import Event, Said
-from onnxbuild.core.facts import name_path
+from onnxbuild.core.facts import list_folder, name_path, now
 from onnxbuild.core.step import Output
 from onnxbuild.core.trace import Fact, Trace
 from onnxbuild.engine.build import Build
@@ -38,6 +38,9 @@ class Delivered:
     problems: tuple[Problem, ...]
     facts: tuple[Fact, ...]
     """The published files, as they must stay for this answer to stay true."""
+
+    leftover: tuple[str, ...]
+    """Folders of variants that earlier states of these recipes have published."""
 
 
 class Delivery:
@@ -75,6 +78,11 @@ class Delivery:
                 self._problems.append(_read_problem(variant, error))
                 result = _unpublished(variant, folder)
             recipes[variant.recipe][variant.name] = result
+        leftover = [
+            folder
+            for name, recipe in self._recipes.items()
+            for folder in self._find_leftover(os.path.join(self._root, artifacts, name), recipe)
+        ]
         return Delivered(
             recipes={
                 name: RecipeResult(name=name, variants=variants)
@@ -82,7 +90,22 @@ class Delivery:
             },
             problems=tuple(self._problems),
             facts=tuple(self._facts),
+            leftover=tuple(leftover),
         )
+
+    def _find_leftover(self, folder: str, recipe: Recipe) -> list[str]:
+        """Find variants that the recipe does not publish any more: nothing keeps them up to date."""
+        place = name_path(folder, self._root, {})
+        kind, value = now("listing", place, self._root, {}, {})
+        self._facts.append((kind, place, value))
+        if kind != "listing":
+            return []
+        names = [name.rstrip("/") for name in list_folder(folder) if name.endswith("/")]
+        return [
+            os.path.join(folder, name)
+            for name in names
+            if name not in recipe.publish and _is_of(os.path.join(folder, name), recipe.name, name)
+        ]
 
     def _variant(self, variant: Variant, folder: str) -> VariantResult:
         result = _unpublished(variant, folder)
@@ -241,6 +264,19 @@ class Delivery:
             hint=hint,
             exit_code=3,
         )
+
+
+def _is_of(folder: str, recipe: str, variant: str) -> bool:
+    """Tell whether a folder is what a build published as this variant."""
+    try:
+        with open(os.path.join(folder, BUILD_JSON), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and (found.get("recipe"), found.get("variant")) == (
+        recipe,
+        variant,
+    )
 
 
 def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:

@@ -120,6 +120,12 @@ class BuildResult:
     said: tuple[str, ...] = ()
     """What came up while building: damage that was found and mended, results that were not kept."""
 
+    leftover: tuple[str, ...] = ()
+    """Folders of variants that an earlier state of a recipe published and this one does not."""
+
+    withheld: tuple[str, ...] = ()
+    """Environment variables that project code asked for, that are set here, and that no recipe passes on."""
+
     seconds: float = 0.0
 
     @property
@@ -132,7 +138,17 @@ class BuildResult:
             for finding in item.findings
             if finding.level == "warning" and not finding.passed
         )
-        return (*self.said, *measured)
+        older = (
+            f"{os.path.relpath(folder)} is from an earlier state of the recipe, which does not publish"
+            " it any more: delete it, or add it to `publish`"
+            for folder in self.leftover
+        )
+        withheld = (
+            f"the recipe's code asks for the environment variable {name}, which is set and does not reach"
+            f" it: pass_env: [{name}] passes it on"
+            for name in self.withheld
+        )
+        return (*self.said, *measured, *older, *withheld)
 
     @property
     def variants(self) -> Mapping[str, VariantResult]:

@@ -7,6 +7,7 @@
     actions.sqlite      traces and what is remembered of files
     answers/            remembered answers of commands
     claims/ tmp/ quarantine/
+    .gitignore          so that a store in a project is no part of it
 """
 
 from __future__ import annotations
@@ -36,9 +37,14 @@ class LocalStore:
         """Digests whose content was found damaged by this process, in order."""
         self._whole: set[str] = set()
         self.actions = Actions(os.path.join(self.root, "actions.sqlite"))
+        is_new = not os.path.lexists(self.root)
         try:
             for name in FOLDERS:
                 os.makedirs(os.path.join(self.root, name), exist_ok=True)
+            if is_new:
+                # As caches of other tools do; a folder that was there may hold a user's own .gitignore.
+                path = os.path.join(self.root, ".gitignore")
+                files.write(path, b"*\n", os.path.join(self.root, "tmp"))
         except OSError as error:
             raise files.explain(error, self.root) from error
 

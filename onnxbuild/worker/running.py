@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from onnxbuild.core.artifact import Artifact
-from onnxbuild.core.ports import Failure, Job, MoreSteps, Outcome, Work
+from onnxbuild.core.ports import ASKED, Failure, Job, MoreSteps, Outcome, Work
 from onnxbuild.core.values import plain
 from onnxbuild.errors import StepError, StoreError
 from onnxbuild.executors.messages import Json, job_from_json, outcome_to_json
@@ -101,6 +101,8 @@ def _believe(observed: Observed) -> Outcome | None:
 
 
 def _conclude(job: Job, work: StepWork, answer: object, observed: Observed) -> Outcome:
+    if observed.asked:
+        work.notes[ASKED] = list(observed.asked)
     outcome = Outcome(
         status="ok",
         observations=observed.facts,

@@ -203,6 +203,45 @@ def test_variant_that_cannot_be_written_is_told_beside_the_others(project):
     assert target.read_text() == "in the way"
 
 
+def test_variant_that_is_no_longer_published_is_told_of(project):
+    """Nothing keeps it up to date: said by each build, remembered ones too, until someone decides."""
+    recipe = project / "small.yaml"
+    recipe.write_text(recipe.read_text().replace("[slim, fp16, int8]", "[slim, int8]"))
+    told = os.path.join("artifacts", "small", "fp16") + " is from an earlier state of the recipe"
+
+    for _ in range(2):
+        assert told in onnxbuild("run", "small.yaml", cwd=project).stderr
+    shutil.rmtree(project / "artifacts" / "small" / "fp16")
+    (project / "artifacts" / "small" / "of_mine").mkdir()
+    said = onnxbuild("run", "small.yaml", cwd=project)
+
+    assert said.returncode == 0
+    assert "earlier state" not in said.stderr
+
+
+def test_variable_that_the_recipe_withholds_is_told_of(project):
+    """The model's code asks for one that is set here: said each time, until the recipe passes it on."""
+    model = project / "model.py"
+    model.write_text(model.read_text() + 'SIZE = os.environ.get("OF_MINE")\n')
+
+    said = [onnxbuild("run", "small.yaml", cwd=project, OF_MINE="9").stderr for _ in range(2)]
+    unset = onnxbuild("run", "small.yaml", cwd=project).stderr
+    recipe = project / "small.yaml"
+    recipe.write_text(recipe.read_text() + "pass_env: [OF_MINE]\n")
+    passed = onnxbuild("run", "small.yaml", cwd=project, OF_MINE="9").stderr
+
+    assert all("asks for the environment variable OF_MINE" in text for text in said)
+    assert "OF_MINE" not in unset + passed
+
+
+def test_a_file_in_the_current_folder_hides_nothing_of_ours(project):
+    """`python -m onnxbuild` is no reason to import a colorsys.py that happens to lie there."""
+    (project / "colorsys.py").write_text("raise RuntimeError\n")
+    shutil.rmtree(project / "artifacts")
+
+    assert ran(run_json(project)) == []
+
+
 def test_failing_user_code_is_named(project):
     """Exit 1, the user's file and line, and nothing published of what depends on it."""
     edit(

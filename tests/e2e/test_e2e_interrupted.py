@@ -154,7 +154,7 @@ def test_two_builds_at_once_run_each_step_once(built, tmp_path):
     ]
     told = [build.communicate()[1] for build in builds]
 
-    assert [build.returncode for build in builds] == [0, 0]
+    assert [build.returncode for build in builds] == [0, 0], "".join(told)
     lines = "".join(told).splitlines()
     labels = [
         line.removeprefix("ran ").strip().rsplit("  ", 1)[0]

@@ -241,3 +241,14 @@ def test_a_claim_never_lacks_the_name_of_its_holder(tmp_path):
     assert holders - {"mine"}
     assert holders - {"mine"} <= processes
     store.close()
+
+
+def test_a_store_keeps_itself_out_of_git(tmp_path):
+    """One that is made ignores itself; a folder that was there before is not touched."""
+    (tmp_path / "mine").mkdir()
+
+    LocalStore(str(tmp_path / "made")).close()
+    LocalStore(str(tmp_path / "mine")).close()
+
+    assert (tmp_path / "made" / ".gitignore").read_text() == "*\n"
+    assert not (tmp_path / "mine" / ".gitignore").exists()

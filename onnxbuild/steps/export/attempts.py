@@ -5,8 +5,9 @@ The two run modules of the step, `run` and `scripted`, differ in what they warm 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -23,7 +24,7 @@ from onnxbuild.steps.export import exporters
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
-from onnxbuild.steps.export.measure import judge, measure
+from onnxbuild.steps.export.measure import compare, judge, measure
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.replace import replace_modules
 from onnxbuild.steps.export.settle import settle
@@ -54,11 +55,27 @@ def export(work: Work) -> dict[str, Artifact]:
     if options.replace:
         model, work.notes["rules"] = replace_modules(model, options.replace, run)
     adapter = Adapter(model, names, options.outputs)
-    adapter.predict(trace)
+    given = adapter.predict(trace)
+    if not options.replace:
+        _expect(given, read_item(work.input("reference"), 0))
     say(f"forward({adapter.mapping()})")
     values = adapter.tensors(trace)
     artifact = _attempt(work, options, target, adapter, values)
     return {"model": _keep(work, options, adapter, values, artifact)}
+
+
+def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """See, before any exporter is blamed, that the model is the one that the reference has run."""
+    for name, wanted in expected.items():
+        problem = compare(name, wanted, given[name])
+        if problem:
+            raise ExportError(
+                "called again on the same inputs, the model gives other numbers than in the step"
+                f" `reference`: {problem}",
+                where="model",
+                hint="draw random numbers in __init__, where each step has the same seed, not in forward;"
+                " or, if one of its files was edited during the build, run again",
+            )
 
 
 def _attempt(

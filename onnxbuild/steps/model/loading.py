@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from onnxbuild import entries
 from onnxbuild.errors import ModelError
@@ -47,7 +50,8 @@ def set_eval(module: nn.Module) -> nn.Module:
     """Put a module in eval mode. Programs of ``torch.export`` in it stay as they are."""
     with user_code("putting the model in eval mode failed"):
         try:
-            return module.eval()
+            # What it returns is not used: an override of `train` may forget to return the module.
+            module.eval()
         except NotImplementedError:
             # Programs of torch.export have no modes, wherever in the model they are.
             for child in module.modules():
@@ -108,26 +112,48 @@ def _build_lean(entry: Any, model: Model) -> nn.Module | None:
     if isinstance(entry, nn.Module):
         return None
     try:
-        with _parameters_on_meta(), warnings.catch_warnings():
+        with _parameters_on_meta() as moved, warnings.catch_warnings():
             # Weights that the constructor loads itself; the recipe's come after them.
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter.*")
-            return _checked(entry(**model.kwargs), str(model.entry))
+            module = _checked(entry(**model.kwargs), str(model.entry))
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - said here, and raised by the normal build if it is real
         say(f"needs real weights while it is built ({describe(error)}): built normally")
         return None
+    if _any_alive(moved):
+        gc.collect()
+    if _any_alive(moved):
+        say("holds a weight in other places than as a parameter too: built with real weights")
+        return None
+    return module
+
+
+def _any_alive(moved: Iterable[_Moved]) -> bool:
+    """Tell whether the memory of a parameter that was moved away is still held by something.
+
+    By a list, a closure, a hook or a view, say: what holds it would not see the weights that are loaded.
+    """
+    return any(not item.memory.expired() for item in moved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    original: weakref.ref[Any]
+    memory: StorageWeakRef
+    shadow: nn.Parameter
 
 
 @contextmanager
-def _parameters_on_meta() -> Iterator[None]:
-    """Move each parameter to the meta device as a module registers it.
+def _parameters_on_meta() -> Iterator[Iterable[_Moved]]:
+    """Move each parameter to the meta device as a module registers it; give all that were moved.
 
     Only parameters: buffers and other tensors that a constructor computes keep their values, which the
     meta device as default would lose.
     """
     register = nn.Module.register_parameter
-    moved: dict[int, tuple[weakref.ref[Any], nn.Parameter]] = {}
+    known: dict[int, _Moved] = {}
+    moved: list[_Moved] = []
 
     def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
         register(self, name, param)
@@ -135,17 +161,17 @@ def _parameters_on_meta() -> Iterator[None]:
             return
         if type(param) is not nn.Parameter:
             return
-        known = moved.get(id(param))
-        if known is not None and known[0]() is param:
-            self._parameters[name] = known[1]
-            return
-        shadow = nn.Parameter(param.detach().to("meta"), requires_grad=param.requires_grad)
-        moved[id(param)] = (weakref.ref(param), shadow)
-        self._parameters[name] = shadow
+        item = known.get(id(param))
+        if item is None or item.original() is not param:
+            shadow = nn.Parameter(param.detach().to("meta"), requires_grad=param.requires_grad)
+            item = _Moved(weakref.ref(param), StorageWeakRef(param.untyped_storage()), shadow)
+            known[id(param)] = item
+            moved.append(item)
+        self._parameters[name] = item.shadow
 
     nn.Module.register_parameter = register_on_meta
     try:
-        yield
+        yield moved
     finally:
         nn.Module.register_parameter = register
 

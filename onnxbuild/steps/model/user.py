@@ -50,9 +50,16 @@ def user_code(doing: str, *, kind: type[StepError] = ModelError, hint: str = "")
         lines = [f"{doing}: {describe(error)}", *(f"  {frame}" for frame in frames)]
         if isinstance(error, ModuleNotFoundError) and not hint:
             hint = f"install {error.name}, or check the name"
+        if isinstance(error, KeyError) and not hint and _asks_environment(error):
+            hint = f"no environment variable reaches a step by itself: pass_env: [{error.args[0]}] passes it on"
         where = frames[-1].partition(" in ")[0] if frames else ""
         log_traceback(error)
         raise kind("\n".join(lines), where=where, hint=hint) from error
+
+
+def _asks_environment(error: KeyError) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename in {"<frozen os>", os.__file__}
 
 
 def log_traceback(error: BaseException) -> None:

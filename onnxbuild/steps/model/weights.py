@@ -14,7 +14,7 @@ from torch import nn
 
 from onnxbuild.errors import ModelError
 from onnxbuild.recipe.schema import Weights
-from onnxbuild.steps.model.user import describe
+from onnxbuild.steps.model.user import describe, say
 
 SHOWN = 20
 """Names that an error lists; the rest is a count."""
@@ -96,6 +96,10 @@ def load_state(model: nn.Module, state: State, weights: Weights, *, assign: bool
                 continue
             if assign:
                 tensor = tensor.to(target.dtype)
+            if assign and not target.is_meta:
+                # What has memory is filled where it is: views of it, and whoever holds it, see that.
+                with torch.no_grad():
+                    tensor = target.copy_(tensor.reshape(target.shape))
         tensors[name] = tensor
     try:
         result = model.load_state_dict(tensors, strict=False, assign=assign)
@@ -110,8 +114,11 @@ def load_state(model: nn.Module, state: State, weights: Weights, *, assign: bool
         if name not in misshapen and not loaded & ties.get(name, set())
     ]
     unexpected = list(result.unexpected_keys)
-    if misshapen or (weights.strict and (missing or unexpected)):
+    if misshapen or not loaded or (weights.strict and (missing or unexpected)):
         raise _misfit(weights, missing, unexpected, misshapen)
+    for word, names in (("missing", missing), ("unexpected", unexpected)):
+        if names:
+            say(f"weights {word} ({len(names)}): {', '.join(names)}")
     if assign:
         _retie(model, ties, tensors)
 

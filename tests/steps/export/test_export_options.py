@@ -345,6 +345,26 @@ def test_sizes_and_constants_may_decide(bench):
     assert exported.worst() < 1e-5
 
 
+def test_a_model_that_draws_in_forward_is_named(bench):
+    """No exporter is to blame for numbers that the model does not give twice."""
+    bench.write(
+        "net.py",
+        """
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return x + torch.rand(1)
+        """,
+    )
+
+    with pytest.raises(ExportError, match="called again on the same inputs") as caught:
+        bench.export("net.py:Net", X, opset=18)
+
+    assert "draw random numbers in __init__" in caught.value.hint
+
+
 def test_when_both_fail_both_reasons_are_given(bench):
     """The error lists each exporter with what was wrong, and no graph."""
     bench.write(

@@ -123,6 +123,89 @@ def test_a_constructor_that_needs_values_gets_them(bench, capsys):
     assert "built normally" in capsys.readouterr().out
 
 
+HOLDS = {
+    "list": ("p = nn.Parameter(torch.randn(8)); self.p = p; self.held = [p]", "x * self.held[0]"),
+    "closure": (
+        "w = nn.Parameter(torch.randn(8)); self.w = w; self.act = lambda x: x * w",
+        "self.act(x)",
+    ),
+    "partial": (
+        "w = nn.Parameter(torch.randn(8)); self.w = w; self.act = partial(torch.mul, w)",
+        "self.act(x)",
+    ),
+    "hook": (
+        "g = nn.Parameter(torch.randn(4)); self.g = g; self.fc.register_forward_hook(lambda m, i, o: o * g)",
+        "x",
+    ),
+    "slices": (
+        "both = torch.randn(16); self.a = nn.Parameter(both[:8]); self.b = nn.Parameter(both[8:]);"
+        " self.both = both",
+        "x * self.both[:8] + self.both[8:]",
+    ),
+    "views of a buffer": (
+        "self.register_buffer('gains', torch.ones(16)); self.pre, self.post = self.gains[:8], self.gains[8:]",
+        "x * self.pre + self.post",
+    ),
+    "cycle": (
+        "p = nn.Parameter(torch.randn(8)); self.p = p; held = [p]; held.append(held)",
+        "x * self.p",
+    ),
+}
+"""What a constructor may do with a weight beside registering it, and how forward then uses that."""
+
+
+@pytest.mark.parametrize("way", HOLDS)
+def test_whoever_holds_a_weight_gets_the_files(bench, way):
+    """As with `load_state_dict`, which fills what is there: no random numbers stay behind."""
+    body, used = HOLDS[way]
+    bench.write(
+        "net.py",
+        f"""
+        import torch
+        from functools import partial
+        from torch import nn
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+                {body}
+
+            def forward(self, x):
+                return self.fc({used})
+        """,
+    )
+    torch.manual_seed(1)
+    plain = load_model(Model(entry="net.py:Net"))
+    state = {name: torch.randn_like(value) for name, value in plain.state_dict().items()}
+    save_file(state, "w.safetensors")
+    plain.load_state_dict(state)
+
+    model = _load(path="w.safetensors")
+
+    x = torch.randn(3, 8)
+    assert torch.equal(model(x), plain(x))
+
+
+def test_an_override_of_train_may_forget_to_return(bench):
+    """The usual way to keep batch norms frozen gives None from `eval()`."""
+    bench.write(
+        "net.py",
+        """
+        from torch import nn
+
+        class Net(nn.Linear):
+            def train(self, mode=True):
+                super().train(mode)
+
+        def build():
+            return Net(2, 2)
+        """,
+    )
+
+    assert not load_model(Model(entry="net.py:build")).training
+
+
 def test_the_module_keeps_its_dtype(bench):
     """The file's tensors are cast to what the module has."""
     bench.write("net.py", NET)
@@ -150,7 +233,7 @@ def test_all_misfits_are_named_at_once(bench):
     assert "kwargs" in caught.value.hint
 
 
-def test_strict_false_loads_what_fits(bench):
+def test_strict_false_loads_what_fits(bench, capsys):
     """Missing and unexpected tensors are allowed, wrong shapes are not."""
     bench.write("net.py", NET)
     state = _state()
@@ -161,6 +244,18 @@ def test_strict_false_loads_what_fits(bench):
 
     assert torch.equal(model.embed.weight, state["embed.weight"])
     assert not model.norm.bias.is_meta
+    assert "weights missing (1): norm.bias" in capsys.readouterr().out
+
+
+def test_a_file_of_which_nothing_fits_is_refused(bench):
+    """Not even `strict: false` asks for a model of random numbers."""
+    bench.write("net.py", NET)
+    save_file({f"model.{k}": v for k, v in _state().items() if k != "head.weight"}, "w.safetensors")
+
+    with pytest.raises(ModelError, match="unexpected") as caught:
+        _load(path="w.safetensors", strict=False)
+
+    assert caught.value.hint == "the file's names have a prefix: say `strip_prefix: model.`"
 
 
 def test_a_prefix_is_suggested_and_stripped(bench):
