@@ -100,6 +100,11 @@ def count_items(path: str) -> int:
         return len(_members(file))
 
 
+def numpy_type(name: str) -> np.dtype[Any]:
+    """Give the type that a recipe calls `name`."""
+    return BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
 def convert(array: Array, dtype: npt.DTypeLike, *, name: str) -> Array:
     """Give `array` with the type that a model's input has, where no value is lost but to rounding.
 

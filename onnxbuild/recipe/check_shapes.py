@@ -96,6 +96,11 @@ class _Shapes:
                     f"{size} is above the largest size of {dim!r}, {most}",
                     f"see `dims.{dim}`",
                 )
+            step = bounds.get("multiple_of")
+            if isinstance(step, int) and step > 0 and size % step:
+                yield self.mistake(
+                    path, f"{size} is no multiple of {step}", f"see `dims.{dim}.multiple_of`"
+                )
             if dim in first and first[dim][2] != size:
                 other, other_axis, other_size = first[dim]
                 yield self.mistake(
@@ -147,6 +152,9 @@ class _Shapes:
             if low or (isinstance(most, int) and size > most):
                 side, bound = ("below `min`", least) if low else ("above `max`", most)
                 yield self.mistake((*path, *keys), f"{size} is {side}, {bound}")
+            step = bounds.get("multiple_of")
+            if isinstance(step, int) and step > 0 and size % step:
+                yield self.mistake((*path, *keys), f"{size} is no multiple of {step}")
 
 
 def _is_empty(least: Any, most: Any) -> bool:

@@ -125,6 +125,9 @@ class Dim:
     example: AtLeastOne | None = None
     """The size that stands for a name in a shape; else 2 or ``min``."""
 
+    multiple_of: AtLeastOne = 1
+    """Sizes are multiples of this: of the patch size, say. No other one is tried."""
+
     verify: tuple[AtLeastOne, ...] = ()
     """Sizes to visit besides."""
 

@@ -50,9 +50,7 @@ def judge(
     `export` are the notes of the export that it came from.
     """
     findings = [
-        *_judge_outputs(precision, verify, fidelity),
-        *_judge_half(fidelity),
-        *_judge_proof(precision, verify, fidelity),
+        *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
         *_judge_size(variant, verify, size, export_size),
         *_judge_speed(variant, verify, latency),
@@ -75,16 +73,36 @@ def fidelity_summary(fidelity: Json) -> dict[str, float | None]:
     return summary
 
 
-def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iterator[Finding]:
+def _judge_comparison(
+    variant: str, precision: Precision, verify: Verify, fidelity: Json
+) -> Iterator[Finding]:
     if "weightless" in fidelity:
         yield Finding(
             what="comparison",
             asked="",
             measured="not possible: the recipe keeps the weights out of the file",
-            passed=True,
+            # The export itself was compared while it had them.
+            passed=variant == "export",
             level="warning",
         )
         return
+    yield from _judge_outputs(precision, verify, fidelity)
+    yield from _judge_half(fidelity.get("half"), "example")
+    at_most = fidelity.get("half_at_most") or {}
+    yield from _judge_half(at_most, at_most.get("sample", ""))
+    yield from _judge_proof(precision, verify, fidelity)
+
+
+def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iterator[Finding]:
+    for name in verify.outputs:
+        if name not in fidelity["outputs"]:
+            yield Finding(
+                what=f"the output {name!r}, for which `verify` gives a tolerance,",
+                asked=f"one of {', '.join(fidelity['outputs'])}",
+                measured="none of the model's",
+                passed=False,
+                hint="write its name as it is, or declare `outputs:`, against which names are checked early",
+            )
     for name in fidelity["outputs"]:
         shapes = [(_label(shape), shape["outputs"][name]) for shape in fidelity["shapes"]]
         broken = [*_find_broken(name, shapes, fidelity)]
@@ -188,15 +206,15 @@ def _excess(item: Json, rtol: float, atol: float) -> tuple[float, float, float]:
     return max(points, default=(float("-inf"), 0.0, 0.0))
 
 
-def _judge_half(fidelity: Json) -> Iterator[Finding]:
-    half = fidelity.get("half") or {}
+def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
+    half = half or {}
     results = half.get("true_half") or half.get("rounded") or {}
     fails = []
     for name, item in results.items():
-        broken = [*_find_broken(name, [("example", item)], {})]
+        broken = [*_find_broken(name, [(sample, item)], {})]
         fails += broken or [
             finding
-            for finding in _judge_tolerance(name, [("example", item)], TRUE_HALF)
+            for finding in _judge_tolerance(name, [(sample, item)], TRUE_HALF)
             if not finding.passed
         ]
     overflow = half.get("overflow")
@@ -204,7 +222,7 @@ def _judge_half(fidelity: Json) -> Iterator[Finding]:
     if overflow:
         hint = f"`node_block_list: [{overflow['node']}]` keeps it in float32"
         yield Finding(
-            what=f"result of node {overflow['node']!r} ({overflow['operator']})",
+            what=f"result of node {overflow['node']!r} ({overflow['operator']}) at {sample}",
             asked=f"at most {HALF_LIMIT} in size, the largest number in half precision",
             measured="larger, which becomes infinite where half is really computed",
             passed=False,
@@ -239,14 +257,13 @@ def _judge_proof(precision: Precision, verify: Verify, fidelity: Json) -> Iterat
     tried = [item for item in perturbed.get("tried", ()) if "outputs" in item]
     if not tried:
         failed = [f"{item['weight']}: {item['failed']}" for item in perturbed.get("tried", ())]
-        if "weightless" not in fidelity:
-            yield Finding(
-                what="comparison with a weight broken on purpose",
-                asked="a missed tolerance",
-                measured=f"not possible: {'; '.join(failed) or perturbed.get('none', 'not tried')}",
-                passed=False,
-                level="warning",
-            )
+        yield Finding(
+            what="comparison with a weight broken on purpose",
+            asked="a missed tolerance",
+            measured=f"not possible: {'; '.join(failed) or perturbed.get('none', 'not tried')}",
+            passed=False,
+            level="warning",
+        )
         return
     caught = next((item for item in tried if _fails(item, precision, verify)), None)
     names = ", ".join(item["weight"] for item in tried)

@@ -53,24 +53,28 @@ def tolerances(precision: Precision) -> Tolerance:
 def find_tolerance(verify: Verify, output: str, precision: Precision) -> tuple[Tolerance, bool]:
     """Give the tolerance of an output, and whether the recipe asks for it.
 
-    What the recipe gives replaces the defaults. But a cosine alone keeps the default of ``scaled``, since a
-    cosine does not see a wrong size; and ``scaled_per_channel`` comes to whatever else holds.
+    What the recipe gives replaces the defaults, and all of it must hold: what it gives for the output beats, one
+    by one, what it gives for the variant. But a cosine alone keeps the default of ``scaled``, since a cosine
+    does not see a wrong size; and ``scaled_per_channel`` comes to whatever else holds.
     """
     default = tolerances(precision)
     levels = [given for given in (verify.outputs.get(output), verify) if given is not None]
-    channel = next(
-        (one.scaled_per_channel for one in levels if one.scaled_per_channel is not None), None
-    )
-    for given in levels:
-        if given.rtol is not None or given.atol is not None or given.scaled is not None:
-            found = Tolerance(
-                rtol=given.rtol, atol=given.atol, scaled=given.scaled, cosine=given.cosine
-            )
-            return replace(found, scaled_per_channel=channel), True
-        if given.cosine is not None:
-            found = Tolerance(scaled=default.scaled, cosine=given.cosine)
-            return replace(found, scaled_per_channel=channel), True
-    return replace(default, scaled_per_channel=channel), False
+
+    def first(name: str) -> float | None:
+        return next((value for one in levels if (value := getattr(one, name)) is not None), None)
+
+    # Two halves of one bound.
+    bound = next((one for one in levels if one.rtol is not None or one.atol is not None), None)
+    scaled, cosine, channel = first("scaled"), first("cosine"), first("scaled_per_channel")
+    if bound is None and scaled is None and cosine is None:
+        return replace(default, scaled_per_channel=channel), False
+    return Tolerance(
+        rtol=bound.rtol if bound else None,
+        atol=bound.atol if bound else None,
+        scaled=default.scaled if bound is None and scaled is None else scaled,
+        cosine=cosine,
+        scaled_per_channel=channel,
+    ), True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,7 +191,7 @@ def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
     wrong = errors(scaled=0.9, cosine=0.2)
     harmful = make_fidelity(("example", {}), half={"overflow": node, "true_half": {"y": wrong}})
 
-    assert "result of node 'n' (Mul) is larger" in missed(unknown, "fp16")[0]
+    assert "result of node 'n' (Mul) at example is larger" in missed(unknown, "fp16")[0]
     assert missed(harmless, "fp16") == []
     assert len(missed(harmless, "fp16", level="warning")) == 1
     assert any(
@@ -269,12 +269,14 @@ def test_the_summary_is_the_worst_of_all():
 
 
 def test_a_graph_without_its_weights_is_not_judged():
-    """There is nothing to compare, and that is said."""
+    """There is nothing to compare, and that is said; the export was compared while it had them."""
     fidelity = {"model": {"nodes": 1}, "weightless": ["w"]}
 
-    findings = findings_of(fidelity)
+    findings = findings_of(fidelity, variant="export")
+    told = missed(fidelity, variant="slim", level="warning")
 
     assert [item.passed for item in findings] == [True]
+    assert told == ["comparison is not possible: the recipe keeps the weights out of the file"]
     assert "keeps the weights out" in findings[0].measured
 
 
@@ -368,3 +370,23 @@ def test_what_a_trace_fixed_is_said_each_time():
         "what the inputs' values decide at net.py:3 in forward: if x.any() is fixed as the example has it"
     ]
     assert not missed(export={"decisions": ["net.py:3 in forward: if x.any()"]})
+
+
+def test_a_tolerance_of_an_output_leaves_the_variants_other_ones():
+    """All that is asked must hold: looser in one number for one output is not looser in the others."""
+    close = {"scaled": 0.0149, "cosine": 0.95}
+    fidelity = make_fidelity(("example", close))
+    looser = Verify(scaled=1e-6, outputs={"y": Tolerance(cosine=0.9)})
+    allowed = Verify(scaled=1e-6, outputs={"y": Tolerance(scaled=0.1, cosine=0.9)})
+
+    assert "scaled error of `y` at example is 0.0149" in missed(fidelity, "int8", verify=looser)[0]
+    assert not missed(fidelity, "int8", verify=allowed)
+
+
+def test_a_tolerance_of_an_output_that_is_not_there_is_a_missed_gate():
+    """A misspelt name would switch off what was asked."""
+    told = missed(verify=Verify(outputs={"why": Tolerance(scaled=1e-9)}))
+
+    assert told == [
+        "the output 'why', for which `verify` gives a tolerance, is none of the model's, asked: one of y"
+    ]

@@ -21,6 +21,7 @@ from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
+from onnxbuild.steps.export.between import Doubt, visit
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
@@ -87,13 +88,14 @@ def _attempt(
 ) -> Artifact:
     """Try the exporters in order until one gives what is asked."""
     names, why = exporters.choose(options.export)
-    auto = options.export.exporter == "auto"
     attempts: list[dict[str, str]] = []
     work.notes["attempts"] = attempts
     errors: list[ExportError] = []
+    # What one exporter found doubtful holds for the next, too: they are of the model.
+    doubts: list[Doubt] = []
     for name in names:
         try:
-            artifact = _export_with(name, work, options, target, adapter, values, auto=auto)
+            artifact = _export_with(name, work, options, target, adapter, values, doubts)
         except ExportError as error:
             say(f"{name}: {error}")
             attempts.append({"exporter": name, "result": error.what})
@@ -125,10 +127,9 @@ def _export_with(
     target: Target,
     adapter: Adapter,
     values: Sequence[torch.Tensor],
-    *,
-    auto: bool,
+    doubts: list[Doubt],
 ) -> Artifact:
-    model = exporters.run_exporter(name, adapter, values, target, options, work)
+    model = exporters.run_exporter(name, adapter, values, target, options, work, doubts)
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
@@ -142,7 +143,8 @@ def _export_with(
     )
     for problem in problems:
         say(f"{name}, sample {problem.index}: {problem.text}")
-    judge(problems, target.shapes, name, numbers=auto)
+    judge(problems, target.shapes, name, numbers=options.export.exporter == "auto")
+    visit(work, work.store.path(artifact), adapter, target, doubts, name)
     return artifact
 
 

@@ -19,7 +19,8 @@ from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.recipe.schema import Dim, Export
-from onnxbuild.steps.export.decisions import find_decisions
+from onnxbuild.steps.export.between import Doubt, between, guarded
+from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.model.adapter import Adapter
@@ -99,12 +100,16 @@ def run_exporter(
     target: Target,
     options: ExportOptions,
     work: Work,
+    doubts: list[Doubt],
 ) -> ir.Model:
-    """Export with one exporter. Raises `ExportError` with the first useful lines of what it said."""
+    """Export with one exporter, and add to `doubts` the sizes at which the graph may not be the model.
+
+    Raises `ExportError` with the first useful lines of what it said.
+    """
     export = _dynamo if name == "dynamo" else _torchscript
     try:
         with heard(), torch.no_grad():
-            return export(adapter, tuple(values), target, options, work)
+            return export(adapter, tuple(values), target, options, work, doubts)
     except ExportError:
         raise
     except Exception as error:
@@ -124,6 +129,7 @@ def _dynamo(
     target: Target,
     options: ExportOptions,
     _work: Work,
+    doubts: list[Doubt],
 ) -> ir.Model:
     export = options.export
     opset = export.opset or DEFAULT_OPSET
@@ -139,6 +145,7 @@ def _dynamo(
             # Its complaint tells which operation fixed the dimension; the checks will refuse the graph.
             log_traceback(error)
             say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
+    doubts += guarded(program, target)
     result = torch.onnx.export(
         program,
         (),
@@ -206,7 +213,12 @@ def _dim(name: str, bounds: Dim | None, *, named: bool) -> Any:
     if named:
         # A name that is no Python identifier is refused; the graph gets the declared one afterwards.
         safe = re.sub(r"\W", "_", name)
-        return torch.export.Dim(safe if safe.isidentifier() else f"d_{safe}", min=least, max=most)
+        safe = safe if safe.isidentifier() else f"d_{safe}"
+        step = 1 if bounds is None else bounds.multiple_of
+        if step > 1:
+            most = None if most is None else most // step
+            return step * torch.export.Dim(f"{safe}_by_{step}", min=-(-least // step), max=most)
+        return torch.export.Dim(safe, min=least, max=most)
     return torch.export.Dim.AUTO(min=least, max=most)
 
 
@@ -216,10 +228,13 @@ def _torchscript(
     target: Target,
     options: ExportOptions,
     work: Work,
+    doubts: list[Doubt],
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
     with heard() as warned:
         _trace(adapter, values, target, options.export, path)
+    if any(str(warning.message).startswith(WARNS) for warning in warned):
+        doubts += between(target)
     decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":
         places = "".join(f"\n  {place}" for place in decisions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Target:
     outputs: tuple[Port, ...]
     shapes: tuple[Mapping[str, Any], ...]
     """For each sample its name and the sizes of the dynamic dimensions; the traced one first."""
+    multiples: Mapping[str, int] = field(default_factory=dict)
+    """By dimension, of what its sizes are multiples; 1 where it is not there."""
 
     def axes(self, name: str) -> dict[int, str]:
         """Give the dynamic axes of an input or output, by axis."""
@@ -50,7 +52,12 @@ def read_target(work: Work, options: ExportOptions) -> Target:
     names = tuple(options.inputs) or tuple(trace)
     inputs = tuple(_input_port(name, trace[name], options) for name in names)
     outputs = _output_ports(work.input("reference"), shapes, options, inputs)
-    return Target(inputs=inputs, outputs=outputs, shapes=shapes)
+    return Target(
+        inputs=inputs,
+        outputs=outputs,
+        shapes=shapes,
+        multiples={name: dim.multiple_of for name, dim in options.dims.items()},
+    )
 
 
 def _input_port(name: str, array: np.ndarray[Any, Any], options: ExportOptions) -> Port:

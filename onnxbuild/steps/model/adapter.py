@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._pytree import TreeSpec
 
 from onnxbuild.errors import ModelError
 from onnxbuild.steps.model.flatten import Path, flatten, name_outputs
@@ -22,6 +24,9 @@ from onnxbuild.steps.model.tensors import to_numpy, to_torch
 from onnxbuild.steps.model.user import user_code
 
 Parameter = inspect.Parameter
+
+NEAR = 0.8
+"""Likeness, as `difflib` has it, from which on a name is taken for another one misspelt."""
 
 
 class Adapter:
@@ -129,10 +134,13 @@ def bind(model: nn.Module, inputs: Sequence[str]) -> tuple[tuple[int, ...], dict
     }
     taken: dict[str, int] = {name: i for i, name in enumerate(inputs) if name in named}
     left = [i for i, name in enumerate(inputs) if name not in named]
+    by_name = set(taken)
     free = [name for name, p in named.items() if name not in taken]
     free = [name for name in free if named[name].kind is not Parameter.KEYWORD_ONLY]
     while left and free:
-        taken[free.pop(0)] = left.pop(0)
+        parameter, index = free.pop(0), left.pop(0)
+        _refuse_near(inputs[index], parameter, [name for name in named if name not in by_name])
+        taken[parameter] = index
     extra: list[int] = left if rest else []
     if left and not rest:
         if not open_keywords:
@@ -149,9 +157,27 @@ def bind(model: nn.Module, inputs: Sequence[str]) -> tuple[tuple[int, ...], dict
     return _arrange(named, taken, extra)
 
 
+def _refuse_near(name: str, parameter: str, others: Sequence[str]) -> None:
+    """Refuse to pass an input by order for one parameter where its name is nearly that of another."""
+    near = get_close_matches(name, others, n=1, cutoff=NEAR)
+    if near and near[0] != parameter:
+        raise ModelError(
+            f"forward() has no parameter {name!r}; by order the input would be its {parameter!r}",
+            where=f"inputs.{name}",
+            hint=f"did you mean {near[0]!r}?",
+        )
+
+
 def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
     if not isinstance(model, torch.jit.ScriptModule):
-        return inspect.signature(model.forward).parameters
+        parameters = inspect.signature(model.forward).parameters
+        # A program of torch.export takes by keyword what was given so when it was made, and nothing else.
+        spec = getattr(model, "_in_spec", None)
+        keywords = spec.child(1).context if isinstance(spec, TreeSpec) else ()
+        return {
+            name: parameter.replace(kind=Parameter.KEYWORD_ONLY) if name in keywords else parameter
+            for name, parameter in parameters.items()
+        }
     kind = Parameter.POSITIONAL_OR_KEYWORD
     return {
         argument.name: Parameter(

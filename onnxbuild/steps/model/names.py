@@ -13,7 +13,8 @@ def match_outputs(
     """Give the outputs' names, and for each the position among those that the model gives.
 
     Where the recipe's names are the model's own, in whatever order, they are matched by name;
-    otherwise by order. Raises `ModelError` when the counts differ.
+    otherwise by order. Raises `ModelError` when the counts differ, and when the order would give the name of
+    one output to another.
     """
     if declared is None:
         return tuple(given), tuple(range(len(given)))
@@ -27,6 +28,14 @@ def match_outputs(
         )
     if set(given) == set(declared):
         return tuple(declared), tuple(list(given).index(name) for name in declared)
+    for name, own in zip(declared, given, strict=True):
+        if name in given and name != own:
+            raise ModelError(
+                f"the recipe's outputs are {', '.join(declared)}, and the model's {', '.join(given)}: by order"
+                f" {name!r} would name the model's {own!r}",
+                where="outputs",
+                hint="give the model's own names in any order, or other names in the model's order",
+            )
     return tuple(declared), tuple(range(len(given)))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxbuild.arrays import ArraysWriter, read_items
+from onnxbuild.arrays import ArraysWriter, convert, numpy_type, read_items
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
@@ -48,7 +48,7 @@ def _run(work: Work, source: str, word: str) -> Artifact:
             _check_item(item, inputs, f"{word} {count}")
             if predictor is None:
                 predictor = _load(options, inputs)
-            outputs = predictor({name: item[name] for name in inputs})
+            outputs = predictor(_cast(item, inputs, options, f"{word} {count}"))
             _check_finite(outputs, item, f"{word} {count}")
             _widen(ranges, outputs)
             writer.add(outputs)
@@ -88,6 +88,20 @@ def _check_item(item: Arrays, inputs: Sequence[str], what: str) -> None:
             f"{what} has no {', '.join(missing)}",
             hint=f"it has: {', '.join(item)}; the model's inputs are {', '.join(inputs)}",
         )
+
+
+def _cast(
+    item: Arrays, inputs: Sequence[str], options: ReferenceOptions, what: str
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Give the inputs with the types that the recipe declares, as everything that runs the model has them."""
+    return {
+        name: convert(
+            item[name], numpy_type(options.inputs[name].dtype), name=f"{name!r} of {what}"
+        )
+        if name in options.inputs
+        else item[name]
+        for name in inputs
+    }
 
 
 def _check_finite(outputs: Arrays, item: Arrays, what: str) -> None:

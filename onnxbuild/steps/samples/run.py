@@ -7,9 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from onnxbuild.arrays import BFLOAT16, Array, ArraysWriter, convert
+from onnxbuild.arrays import Array, ArraysWriter, convert, numpy_type
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
@@ -54,7 +52,7 @@ def check_size(
     for visit in visits:
         size = 0
         for name, item in inputs.items():
-            width = 2 if item.dtype == "bfloat16" else np.dtype(item.dtype).itemsize
+            width = numpy_type(item.dtype).itemsize
             size += width * math.prod(size_of(item, axes[name], visit.sizes))
         if size <= MOST_BYTES:
             continue
@@ -99,7 +97,7 @@ def _make(
     sample = {}
     for name, item in options.inputs.items():
         if item.data is not None:
-            dtype = BFLOAT16 if item.dtype == "bfloat16" else np.dtype(item.dtype)
+            dtype = numpy_type(item.dtype)
             sample[name] = convert(taken[name], dtype, name=f"{name!r} of data.{item.data}")
         else:
             generator = make_generator(options.seed, visit.name, occurrence, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ class Span:
     example: int
     low: int
     high: int
+    multiple: int = 1
     verify: tuple[int, ...] = ()
 
 
@@ -132,19 +134,36 @@ def _stand_in(dim: Dim) -> int:
     """Give the example size of a dim that a shape names without saying its size."""
     if dim.example is not None:
         return dim.example
-    size = 2 if dim.min is None else max(2, dim.min)
-    return size if dim.max is None else min(size, dim.max)
+    size = _up(2 if dim.min is None else max(2, dim.min), dim.multiple_of)
+    return size if dim.max is None else min(size, _down(dim.max, dim.multiple_of))
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _down(size: int, multiple: int) -> int:
+    return size // multiple * multiple
 
 
 def _span(name: str, example: int, dim: Dim) -> Span:
-    low = min(1, example) if dim.min is None else dim.min
-    high = max(2 * example + 1, low) if dim.max is None else dim.max
-    span = Span(example=example, low=low, high=high, verify=dim.verify)
+    least = min(1, example) if dim.min is None else dim.min
+    most = max(2 * example + 1, least) if dim.max is None else dim.max
+    low, high = _up(least, dim.multiple_of), _down(most, dim.multiple_of)
+    span = Span(example=example, low=low, high=high, multiple=dim.multiple_of, verify=dim.verify)
+    for size in (example, *dim.verify):
+        if size % dim.multiple_of:
+            raise DataError(
+                f"the size {size} of {name!r} is no multiple of {dim.multiple_of}",
+                where=f"dims.{name}",
+                hint=f"take {_up(size, dim.multiple_of)}",
+            )
     if low > high:
         raise DataError(
-            f"{name!r} is to be at least {low} and at most {high}",
+            f"{name!r} is to be at least {least} and at most {most}"
+            + (f", and a multiple of {dim.multiple_of}" if dim.multiple_of > 1 else ""),
             where=f"dims.{name}",
-            hint="exchange `min` and `max`",
+            hint="exchange `min` and `max`" if least > most else "no size is all of that",
         )
     if not low <= example <= high:
         raise DataError(
@@ -156,19 +175,23 @@ def _span(name: str, example: int, dim: Dim) -> Span:
 
 
 def _near(span: Span) -> Iterator[int]:
-    """Give sizes of at least 2: the example, others by its power of two, all in the bounds, any above."""
-    low = max(LEAST_TRACED, span.low)
+    """Give sizes of at least 2: the example, others by its power of two, all in the bounds, any above.
+
+    Only such as the dim may have.
+    """
+    low = _up(max(LEAST_TRACED, span.low), span.multiple)
     if low <= span.example <= span.high:
         yield span.example
     power = span.example & -span.example
-    for step in dict.fromkeys((min(power, LARGEST_STEP) or 1, 1)):
+    steps = (math.lcm(min(power, LARGEST_STEP) or 1, span.multiple), span.multiple)
+    for step in dict.fromkeys(steps):
         distance = step
         while span.example + distance <= span.high or span.example - distance >= low:
             for size in (span.example + distance, span.example - distance):
                 if low <= size <= span.high:
                     yield size
             distance += step
-    size = max(LEAST_TRACED, span.high + 1)
+    size = _up(max(LEAST_TRACED, span.high + 1), span.multiple)
     while True:
         yield size
-        size += 1
+        size += span.multiple

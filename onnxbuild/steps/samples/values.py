@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxbuild import entries
-from onnxbuild.arrays import BFLOAT16, Array, convert, to_array
+from onnxbuild.arrays import Array, convert, numpy_type, to_array
 from onnxbuild.core.digest import PREFIX, digest_value
 from onnxbuild.errors import DataError
 from onnxbuild.recipe.schema import Input
@@ -23,7 +23,7 @@ def make_generator(seed: int, *names: str | int) -> np.random.Generator:
 
 def draw(name: str, item: Input, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """Give an input's values. Raises `DataError` where its source cannot give them."""
-    dtype = np.dtype(BFLOAT16 if item.dtype == "bfloat16" else item.dtype)
+    dtype = numpy_type(item.dtype)
     if item.values is not None:
         return _call(name, item.values, shape, dtype, generator)
     if item.fill is not None:

@@ -36,6 +36,9 @@ half, which has no fast path."""
 MOST_NODES = 300
 """Nodes of such a model."""
 
+MOST_BYTES = 512_000_000
+"""Bytes of the results inside that are held at once at the largest sample."""
+
 MOST_ROUNDS = 64
 """Infinities that are put in place, one after the other."""
 
@@ -52,7 +55,8 @@ def look_at_half(
 
     ``largest`` is the largest half value inside it; ``overflow`` the first node that exceeds half's 65504;
     ``true_half`` the errors of the reference implementation against onnxruntime, or ``skipped`` why not;
-    ``rounded``, where that was skipped and something is infinite inside, the errors that the infinities make.
+    ``rounded``, where that was skipped and something is infinite inside, the errors that the infinities make;
+    ``bytes`` what all results inside take.
     """
     if not uses_half(model):
         return None
@@ -60,7 +64,7 @@ def look_at_half(
         inside = run_inside(path, threads, item, (HALF,))
     except ModelError as error:
         return {"skipped": error.what}
-    found: dict[str, Any] = {"largest": 0.0}
+    found: dict[str, Any] = {"largest": 0.0, "bytes": sum(item[2].nbytes for item in inside)}
     shapes = {name: values.shape for _, name, values in inside}
     infinite = _infinite_weights(model)
     first: dict[str, str] | None = None
@@ -92,6 +96,11 @@ def look_at_half(
             found.setdefault("overflow", first)
         found |= {} if rounded is None else {"rounded": rounded}
     return found
+
+
+def fits(half: Mapping[str, Any], ratio: float) -> bool:
+    """Tell whether a sample `ratio` times as large as the one that gave `half` can be looked at as well."""
+    return bool(half.get("bytes", 0) * ratio <= MOST_BYTES)
 
 
 def uses_half(model: ir.Model) -> bool:

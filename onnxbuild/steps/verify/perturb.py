@@ -72,7 +72,8 @@ def perturb(
 
 def find_candidates(model: ir.Model) -> Iterator[Candidate]:
     """Give the weights to break, the most telling first."""
-    position = {node: index for index, node in enumerate(model.graph)}
+    # Nodes of branches and loops too: a weight may be used nowhere else.
+    position = {node: index for index, node in enumerate(model.graph.all_nodes())}
     found = []
     for value in model.graph.initializers.values():
         tensor = value.const_value

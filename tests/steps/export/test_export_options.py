@@ -345,6 +345,68 @@ def test_sizes_and_constants_may_decide(bench):
     assert exported.worst() < 1e-5
 
 
+PADS = """
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+class Odd(nn.Module):
+    # Pads odd sizes, as patch merging does.
+    def forward(self, x):
+        height, width = x.shape[1:3]
+        if height % 2 == 1 or width % 2 == 1:
+            x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        parts = x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]
+        return torch.cat(parts, -1)
+
+class Long(nn.Module):
+    # Goes another way from some length on, and back again.
+    def forward(self, x):
+        y = x.cumsum(1)
+        return y / 2 if 20 < x.shape[1] <= 40 else y
+"""
+
+SQUARE = {"x": {"shape": ["batch", "height", "width", 3]}}
+SIZES = {"batch": {"max": 2}} | {
+    name: {"min": 8, "max": 64, "trace": size} for name, size in (("height", 16), ("width", 18))
+}
+LENGTH = {"length": {"min": 1, "max": 64, "trace": 16}, "batch": {"trace": 3}}
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+@pytest.mark.parametrize(
+    ("name", "inputs", "dims", "where"),
+    [
+        pytest.param("Odd", SQUARE, SIZES, "height 9,", id="odd"),
+        pytest.param(
+            "Long", {"x": {"shape": ["batch", "length", 8]}}, LENGTH, "length ", id="long"
+        ),
+    ],
+)
+def test_a_graph_that_is_wrong_between_the_corners_is_refused(
+    bench, exporter, name, inputs, dims, where
+):
+    """Least, example and most go one way through the model; what lies between goes the other."""
+    bench.write("net.py", PADS)
+
+    with pytest.raises(ExportError) as caught:
+        bench.export(f"net.py:{name}", inputs, dims=dims, opset=18, exporter=exporter)
+
+    assert f"is not the model at {where}" in caught.value.what
+    assert "multiple_of" in caught.value.hint
+
+
+def test_sizes_that_a_dimension_does_not_have_are_no_matter(bench):
+    """With `multiple_of` only such sizes count, and the file holds for them."""
+    bench.write("net.py", PADS)
+    dims = {name: {**given, "multiple_of": 2} for name, given in SIZES.items() if name != "batch"}
+
+    exported = bench.export("net.py:Odd", SQUARE, dims={**SIZES, **dims}, opset=18)
+
+    assert exported.shapes()["x"] == ["batch", "height", "width", 3]
+    assert exported.worst() < 1e-6
+
+
 def test_a_model_that_draws_in_forward_is_named(bench):
     """No exporter is to blame for numbers that the model does not give twice."""
     bench.write(

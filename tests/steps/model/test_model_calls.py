@@ -95,6 +95,21 @@ def test_too_few_and_too_many_inputs_are_said():
         Adapter(Takes(), ["a", "b", "c", "d", "e"], None)
 
 
+def test_a_misspelt_input_is_not_passed_for_another():
+    """By order it would be the mask; the name says what was meant."""
+
+    class Net(nn.Module):
+        def forward(self, x, mask=None, positions=None):
+            return x
+
+    with pytest.raises(
+        ModelError, match="'position'; by order the input would be its 'mask'"
+    ) as caught:
+        Adapter(Net(), ["x", "position"], None)
+
+    assert caught.value.hint == "did you mean 'positions'?"
+
+
 class Two(nn.Module):
     """Gives a dict."""
 
@@ -113,6 +128,10 @@ def test_outputs_match_by_name_else_by_order():
     assert {name: int(item) for name, item in by_order.items()} == {"p": 1, "q": 2}
     with pytest.raises(ModelError, match="the model gives 2: logits, boxes"):
         Adapter(Two(), ["x"], ["logits"]).call(value)
+    with pytest.raises(ModelError, match="by order 'boxes' would name the model's 'logits'"):
+        Adapter(Two(), ["x"], ["boxes", "logit"]).call(value)
+    kept = Adapter(Two(), ["x"], ["logits", "corners"]).call(value)
+    assert {name: int(item) for name, item in kept.items()} == {"logits": 1, "corners": 2}
 
 
 def test_children_of_any_name_are_the_users(bench):
@@ -203,6 +222,21 @@ def test_a_program_of_torch_export(bench):
     model = load_model(Model(program="m.pt2"))
 
     assert Adapter(model, ["x"], None).call([torch.zeros(1, 2)])["output"].shape == (1, 2)
+
+
+def test_a_program_takes_by_keyword_what_it_was_made_with(bench):
+    """torch.export fixes which arguments are keywords."""
+
+    class Net(nn.Module):
+        def forward(self, x, y):
+            return x - y
+
+    x = torch.ones(2)
+    torch.export.save(torch.export.export(Net(), (x,), {"y": x * 2}), "p.pt2")
+
+    found = Adapter(load_model(Model(program="p.pt2")), ["x", "y"], None).call([x * 5, x])
+
+    assert [item.tolist() for item in found.values()] == [[4.0, 4.0]]
 
 
 def test_a_missing_package_names_the_extra(bench, monkeypatch):

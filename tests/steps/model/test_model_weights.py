@@ -138,8 +138,7 @@ HOLDS = {
         "x",
     ),
     "slices": (
-        "both = torch.randn(16); self.a = nn.Parameter(both[:8]); self.b = nn.Parameter(both[8:]);"
-        " self.both = both",
+        "t = torch.randn(16); self.a = nn.Parameter(t[:8]); self.b = nn.Parameter(t[8:]); self.both = t",
         "x * self.both[:8] + self.both[8:]",
     ),
     "views of a buffer": (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import onnx
 import pytest
 
-from onnxbuild.arrays import read_items
+from onnxbuild.arrays import ArraysWriter, read_item, read_items
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.steps.reference import run
@@ -60,6 +62,23 @@ def test_predictions_ignore_labels(bench):
     options["inputs"] = {"y": {"shape": [1]}}
     with pytest.raises(DataError, match="item 0 has no y"):
         run.predict(bench.work(options, {"items": bench.artifacts["samples"]}, ("predictions",)))
+
+
+def test_data_of_another_float_type_is_cast(bench):
+    """numpy makes float64 where nobody says otherwise; calibration and runtimes cast as well."""
+    bench.write("net.py", "from torch import nn\ndef build():\n    return nn.Linear(2, 3)\n")
+    path = os.path.join(bench.folder, "items.npz")
+    with ArraysWriter(path) as writer:
+        writer.add({"x": np.ones((4, 2))})
+    work = bench.work({}, {}, ())
+    items = work.put_file(path, "arrays")
+    inputs = {"x": {"shape": ["batch", 2], "dtype": "float32"}}
+    options = {"model": {"entry": "net.py:build"}, "inputs": inputs, "outputs": None}
+
+    work = bench.work(options, {"items": items}, ("predictions",))
+    found = read_item(bench.store.path(run.predict(work)["predictions"]), 0)
+
+    assert found["output"].dtype == np.float32
 
 
 def test_a_reference_that_is_not_finite_is_an_error(bench):

@@ -90,6 +90,10 @@ def test_sizes_asked_for_are_visited_besides():
         pytest.param(("n",), Dim(max=1), (1, 1, 1), id="a name with a small most"),
         pytest.param(("n",), Dim(example=7, max=9), (7, 1, 9), id="a name with an example"),
         pytest.param(("n",), Dim(min=0), (2, 0, 5), id="nothing at all"),
+        pytest.param((28,), Dim(multiple_of=14), (28, 14, 56), id="multiples"),
+        pytest.param(
+            ("n",), Dim(min=20, max=100, multiple_of=14), (28, 28, 98), id="multiples in bounds"
+        ),
     ],
 )
 def test_a_dim_has_an_example_and_bounds(shape, dim, expected):
@@ -108,6 +112,15 @@ def test_a_dim_of_several_inputs_has_one_size():
 
     assert {dim: span.example for dim, span in spans.items()} == {"batch": 2, "length": 16}
     assert size_of(inputs["mask"], axes["mask"], {"batch": 3, "length": 9}) == (3, 9)
+
+
+def test_tracing_takes_sizes_that_a_dim_may_have():
+    """Multiples stay multiples, even where the bounds leave too few."""
+    wide = {name: Span(example=28, low=14, high=140, multiple=14) for name in ("height", "width")}
+    tight = {name: Span(example=14, low=14, high=14, multiple=14) for name in ("height", "width")}
+
+    assert trace_sizes(wide) == {"height": 28, "width": 56}
+    assert trace_sizes(tight) == {"height": 14, "width": 28}
 
 
 def test_tracing_keeps_the_powers_of_two_of_a_size():
@@ -129,6 +142,20 @@ def test_tracing_keeps_the_powers_of_two_of_a_size():
             {},
             "'n' is 2 in 'a' and 3 in 'b'",
             id="two examples",
+        ),
+        pytest.param(
+            {"a": Input(shape=(16,))},
+            {"a": {"0": "n"}},
+            {"n": Dim(multiple_of=14)},
+            "the size 16 of 'n' is no multiple of 14",
+            id="no multiple",
+        ),
+        pytest.param(
+            {"a": Input(shape=("n",))},
+            {},
+            {"n": Dim(min=15, max=27, multiple_of=14)},
+            "at least 15 and at most 27, and a multiple of 14",
+            id="no multiple in bounds",
         ),
         pytest.param(
             {"a": Input(shape=(2,))},

@@ -232,6 +232,37 @@ def test_an_overflow_in_half_is_seen_though_the_cpu_does_not_show_it(bench):
     assert any("node 'grows' (MatMul)" in line for line in missed)
 
 
+def test_an_overflow_at_the_largest_size_alone_is_seen(bench):
+    """A sum over the batch holds at the example, and not where there is more to sum up."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        helper.make_node("Abs", ["h"], ["a"], name="size"),
+        helper.make_node("Add", ["a", "w"], ["b"], name="base"),
+        helper.make_node("ReduceSum", ["b", "axes"], ["c"], name="total"),
+        helper.make_node("Mul", ["c", "s"], ["d"], name="shrinks"),
+        helper.make_node("Cast", ["d"], ["y"], to=TensorProto.FLOAT),
+    ]
+    weights = {
+        "w": np.full((1, WIDTH), 20000, np.float16),
+        "s": np.array(2**-10, np.float16),
+        "axes": np.array([0], np.int64),
+    }
+    model = make_model(
+        nodes, weights, [("x", TensorProto.FLOAT, ["batch", WIDTH])], [("y", TensorProto.FLOAT)]
+    )
+
+    found = run(
+        bench,
+        model,
+        lambda x: (np.abs(x) + 20000).sum(0, keepdims=True).astype(np.float32) * 2**-10,
+    )
+
+    assert "overflow" not in found["half"]
+    assert found["half_at_most"]["overflow"]["node"] == "total"
+    missed = gates(found, "fp16", scaled=1.5)
+    assert any("node 'total' (ReduceSum) at sample 'batch=5'" in line for line in missed)
+
+
 def test_a_half_model_that_is_right_passes_in_true_half_too(bench, weights):
     """Its inputs are half; the samples are cast."""
     weight, bias = (array.astype(np.float16) for array in weights)
@@ -403,3 +434,34 @@ def test_a_lost_column_of_small_values_is_seen(bench, weights):
     (line,) = gates(fidelity)
     assert "channel 7 (axis 1) of `y`" in line
     assert gates(run(bench, linear(weight, bias), lambda x: x @ weight + bias)) == []
+
+
+def test_a_weight_that_only_a_branch_uses_is_broken_too(bench, weights):
+    """A model may be one `If`; what decides is no weight to break."""
+    branches = [
+        helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+        )
+        for name in ("then", "else")
+    ]
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        helper.make_node("Greater", ["s", "zero"], ["positive"]),
+        helper.make_node(
+            "If", ["positive"], ["y"], then_branch=branches[0], else_branch=branches[1]
+        ),
+    ]
+    model = make_model(
+        nodes,
+        {"w": weights[0], "zero": np.array(0, np.float32)},
+        [("x", TensorProto.FLOAT, ["batch", WIDTH])],
+        [("y", TensorProto.FLOAT)],
+    )
+
+    found = run(bench, model, lambda x: x @ weights[0])
+
+    assert found["perturbed"]["tried"][0]["weight"] == "w"
+    assert gates(found) == []

@@ -1,0 +1,169 @@
+"""Sizes between the corners at which an exported graph may not be the model.
+
+Corners show what changes with a dimension from end to end. A model that pads odd sizes, or goes another way
+from some length on, is right at them and wrong between. torch.export notes each comparison of sizes that
+its capture went through: a *guard*. So the sizes in the bounds at which a guard does not hold are visited as
+well. A trace notes none, but warns that it turned a size into a number of Python's; then a few sizes inside
+the bounds are visited.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from onnxbuild.arrays import Array, ArraysWriter, read_item
+from onnxbuild.core.ports import Work
+from onnxbuild.errors import ExportError, ModelError
+from onnxbuild.steps.export.measure import measure
+from onnxbuild.steps.export.target import Target
+from onnxbuild.steps.model.adapter import Adapter
+from onnxbuild.steps.model.user import say
+
+MOST_SIZES = 2048
+"""Sizes of a dimension at which a guard is evaluated; of a wider one as many, evenly spread."""
+
+MOST_VISITS = 16
+"""Sizes that are visited."""
+
+LARGEST = 64_000_000
+"""Elements of the inputs from which on a size is too large to be visited beside the corners."""
+
+SIZE = re.compile(r"L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
+"""How guards speak of an axis of one of the adapter's inputs."""
+
+Bounds = Mapping[str, tuple[int, int]]
+"""By dimension: its least and its largest size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A size at which a graph may not be the model, and why."""
+
+    dim: str
+    size: int
+    why: str
+
+
+def find_bounds(target: Target) -> Bounds:
+    """Give the bounds of each dimension, as the samples have visited them."""
+    bounds: dict[str, tuple[int, int]] = {}
+    for shape in target.shapes:
+        for dim, size in shape["sizes"].items():
+            low, high = bounds.get(dim, (size, size))
+            bounds[dim] = (min(low, size), max(high, size))
+    return bounds
+
+
+def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt]:
+    """Give sizes for which the guards of a captured program do not hold: of each the first, the middle, the last."""
+    # Not public, and nothing else tells: the guards that torch checks when the program is called.
+    guards: Sequence[str] = getattr(program, "_guards_code", ())
+    trace = dict(target.shapes[0]["sizes"])
+    doubts: list[Doubt] = []
+    for guard in guards:
+        text = SIZE.sub(lambda found: _name(found, target), guard)
+        names = set(re.findall(r"sizes\['(.*?)'\]", text))
+        for dim in sorted(names & trace.keys()):
+            low, high = find_bounds(target)[dim]
+            sizes = _spread(low, high, target.multiples.get(dim, 1))
+            failing = [size for size in sizes if not _holds(text, {**trace, dim: size})]
+            why = re.sub(r"sizes\['(.*?)'\]", r"\1", text)
+            picked = {failing[0], failing[len(failing) // 2], failing[-1]} if failing else set()
+            doubts += [Doubt(dim, size, why) for size in sorted(picked)]
+    return doubts
+
+
+def between(target: Target) -> list[Doubt]:
+    """Give sizes inside the bounds of each dimension, odd and even ones."""
+    doubts = []
+    for dim, (low, high) in find_bounds(target).items():
+        step = target.multiples.get(dim, 1)
+        count = (high - low) // step
+        steps = (1, count // 2, count // 2 + 1, 3 * count // 4, count - 1)
+        sizes = [low + step * number for number in steps]
+        doubts += [
+            Doubt(dim, size, "a trace turned sizes into constants")
+            for size in dict.fromkeys(sizes)
+            if low < size < high
+        ]
+    return doubts
+
+
+def visit(
+    work: Work, graph: str, adapter: Adapter, target: Target, doubts: Iterable[Doubt], exporter: str
+) -> None:
+    """Run the graph and the model at doubtful sizes. Raises `ExportError` where they are not the same.
+
+    A size at which the model itself fails is none of its sizes.
+    """
+    known = {(dim, size) for shape in target.shapes for dim, size in shape["sizes"].items()}
+    open_doubts = {
+        (doubt.dim, doubt.size): doubt for doubt in doubts if (doubt.dim, doubt.size) not in known
+    }
+    if not open_doubts:
+        return
+    visited: list[Doubt] = []
+    samples, reference = (
+        os.path.join(work.folder, name) for name in ("between.npz", "expected.npz")
+    )
+    trace = read_item(work.input("samples"), 0)
+    with ArraysWriter(samples) as given, ArraysWriter(reference) as expected:
+        for doubt in list(open_doubts.values())[:MOST_VISITS]:
+            item = {name: _resize(array, target.axes(name), doubt) for name, array in trace.items()}
+            if sum(array.size for array in item.values()) > LARGEST:
+                continue
+            try:
+                outputs = adapter.predict(item)
+            except ModelError as error:
+                say(f"the model fails at {doubt.dim} {doubt.size}: {error.what}")
+                continue
+            given.add(item)
+            expected.add(outputs)
+            visited.append(doubt)
+    inputs = [port.name for port in target.inputs]
+    for problem in measure(graph, inputs, samples, reference):
+        doubt = visited[problem.index]
+        raise ExportError(
+            f"{exporter} gives a graph that is not the model at {doubt.dim} {doubt.size}, between the sizes that"
+            f" are verified ({doubt.why}): {problem.text}",
+            where=f"dims.{doubt.dim}",
+            hint="make the model do the same whatever the size, or give the dimension the sizes at which it does:"
+            " `min`, `max`, `multiple_of`",
+        )
+
+
+def _name(found: re.Match[str], target: Target) -> str:
+    """Say an axis by its dimension's name, or by its size where it is not dynamic."""
+    port, axis = target.inputs[int(found[1])], int(found[2])
+    dim = port.dims[axis]
+    return f"sizes[{dim!r}]" if isinstance(dim, str) else str(dim)
+
+
+def _holds(guard: str, sizes: Mapping[str, int]) -> bool:
+    """Evaluate a guard. One that speaks of something else than sizes says nothing here."""
+    try:
+        return bool(eval(guard, {"__builtins__": {}}, {"sizes": sizes}))  # noqa: S307 - torch's own arithmetic
+    except (NameError, TypeError, AttributeError, SyntaxError, ZeroDivisionError):
+        return True
+
+
+def _spread(low: int, high: int, step: int) -> range:
+    """Give all sizes from `low` to `high`, or as many as are looked at."""
+    many = -(-(high - low) // step // MOST_SIZES) or 1
+    return range(low, high + 1, step * many)
+
+
+def _resize(array: Array, axes: Mapping[int, str], doubt: Doubt) -> Array:
+    """Give a sample another size along the doubtful dimension, by repeating its own values."""
+    for axis, dim in axes.items():
+        if dim == doubt.dim:
+            rows: Any = np.arange(doubt.size) % array.shape[axis]
+            array = np.take(array, rows, axis)
+    return array
