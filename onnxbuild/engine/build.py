@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -21,7 +22,7 @@ from onnxbuild.core.events import (
     StepStarted,
     StepWaits,
 )
-from onnxbuild.core.facts import find_path, first_broken, is_settled, now
+from onnxbuild.core.facts import find_path, first_broken, is_settled, is_vouched, now
 from onnxbuild.core.ports import Claim, Executor, Failure, Job, Outcome
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
@@ -214,13 +215,12 @@ class Build:
 
     def _holds(self, trace: Trace) -> bool:
         site, roots = self._site, dict(self._site.roots)
-        if self._witness is None or not self._jobs:
-            return (
-                first_broken(trace.observations, site.root, roots, self._known, site.ignored)
-                is None
-            )
         files = [name for kind, name, _ in trace.observations if kind == "file" and name[0] == "."]
-        with self._witness.own([find_path(name, site.root, roots) for name in files]):
+        paths = [find_path(name, site.root, roots) for name in files]
+        watching = self._witness if self._witness is not None and self._jobs else None
+        # What is vouched for is not opened: an open of it meanwhile is somebody else's.
+        opened = [path for path in paths if not is_vouched(path, self._known)] if watching else []
+        with watching.own(opened) if watching and opened else nullcontext():
             return (
                 first_broken(trace.observations, site.root, roots, self._known, site.ignored)
                 is None
@@ -362,7 +362,8 @@ class Build:
         if unexplained is None:
             self._listen(
                 Said(
-                    f"{record.step.label}: too many files were opened to watch; its result is not kept"
+                    f"{record.step.label}: its result is not kept, since what was read for it is not known:"
+                    " a file changed under a program that it started, or more were opened than can be watched"
                 )
             )
         else:

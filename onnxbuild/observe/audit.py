@@ -21,6 +21,11 @@ SEARCHERS = (
 """Code that lists every folder on `sys.path` in search of modules and distributions: no step depends on all
 that lies there. What is found, or looked for by name, is seen otherwise."""
 
+PROBES = frozenset(
+    {"arch", "c++", "cc", "clang", "file", "g++", "gcc", "getconf", "ld", "ldconfig", "lscpu", "nvidia-smi", "objdump", "sysctl", "uname", "which"}
+)  # fmt: skip
+"""Programs that libraries start to learn about the machine, and that read nothing of a project."""
+
 _installed = False
 
 
@@ -116,7 +121,7 @@ def _linked(record: Record, source: Any, target: Any, source_fd: int, target_fd:
 def _symlinked(record: Record, _source: Any, target: Any, dir_fd: int = -1) -> None:
     found = resolve(target, _folder(dir_fd))
     if found is not None and not os.path.lexists(found):
-        record.wrote(found, tree=True)
+        record.linked(found)
 
 
 def _connected(record: Record, database: Any, *_: Any) -> None:
@@ -142,6 +147,13 @@ def _started(record: Record, executable: Any, _args: Any, folder: Any = None, *_
     if "/" in name:
         here = resolve(folder) if isinstance(folder, str | bytes | os.PathLike) else os.getcwd()
         record.look(resolve(os.path.join(here or "", name)), opened=True)
+    program = os.path.basename(name)
+    if program not in PROBES and not program.startswith("python"):
+        record.started(program)
+
+
+def _shell(record: Record, _command: Any) -> None:
+    record.started("sh")
 
 
 def _executed(record: Record, path: Any, *_: Any) -> None:
@@ -178,5 +190,6 @@ SEES: dict[str, Callable[..., None]] = {
     "subprocess.Popen": _started,
     "os.exec": _executed,
     "os.posix_spawn": _spawned,
+    "os.system": _shell,
 }
 """What each audit event means. All come before the thing happens."""

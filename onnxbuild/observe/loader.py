@@ -134,8 +134,12 @@ def is_project(path: str) -> bool:
     record = switch.current
     if record is None or switch.state.busy:
         return False
-    found = resolve(path)
-    return found is not None and record.scope.place(found)[0] in {PROJECT, OUTSIDE}
+    switch.state.busy = True
+    try:
+        found = resolve(path)
+        return found is not None and record.scope.place(found)[0] in {PROJECT, OUTSIDE}
+    finally:
+        switch.state.busy = False
 
 
 def forget_finders() -> None:

@@ -30,6 +30,9 @@ from onnxbuild.observe.log import read_lines
 from onnxbuild.observe.record import is_below
 from onnxbuild.observe.scope import UNSEEN
 
+IN_MODIFY = 0x2
+IN_CLOSE_WRITE = 0x8
+IN_CLOSE_NOWRITE = 0x10
 IN_OPEN = 0x20
 IN_MOVED_TO = 0x80
 IN_CREATE = 0x100
@@ -40,7 +43,10 @@ IN_DONT_FOLLOW = 0x2000000
 IN_EXCL_UNLINK = 0x4000000
 IN_ISDIR = 0x40000000
 
-WATCHED = IN_OPEN | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK
+OF_FILES = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN | IN_CREATE
+"""What is noted of files. From it follows whether one was read, or only written."""
+
+WATCHED = OF_FILES | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK
 
 SKIPPED = UNSEEN | {
     ".hypothesis", ".idea", ".ipynb_checkpoints", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache",
@@ -61,7 +67,7 @@ class Net:
         """Why there is no net, or only a part of one; empty when it is whole."""
         self.lost = ""
         """Why opens may have been missed since the start; empty when none was."""
-        self._opened: list[str | None] = []
+        self._events: list[tuple[str, int] | None] = []
         self._folders: dict[int, str] = {}
         self._lock = threading.RLock()
         self._descriptor = -1
@@ -107,19 +113,27 @@ class Net:
     def mark(self) -> int:
         """Give the present moment, for `opened_since`."""
         self._read()
-        return len(self._opened)
+        return len(self._events)
 
     def opened_since(self, mark: int) -> frozenset[str]:
-        """Give the absolute paths of the files that others than the driver opened since `mark`."""
+        """Give the absolute paths of the files that others than the driver opened since `mark`.
+
+        Not those that were only written: opened, changed and closed by whoever had opened them to write, as an
+        editor does; nor those that were made meanwhile, which are nobody's input.
+        """
         self._read()
+        masks: dict[str, list[int]] = {}
         with self._lock:
-            return frozenset(path for path in self._opened[mark:] if path is not None)
+            for event in self._events[mark:]:
+                if event is not None:
+                    masks.setdefault(event[0], []).append(event[1])
+        return frozenset(path for path, found in masks.items() if _is_read(found))
 
     def drain(self) -> frozenset[str]:
         """Give all paths opened so far and forget them. Marks that were given before mean nothing then."""
         opened = self.opened_since(0)
         with self._lock:
-            self._opened.clear()
+            self._events.clear()
         return opened
 
     def unexplained(self, mark: int, logs: Iterable[str]) -> frozenset[str]:
@@ -143,18 +157,10 @@ class Net:
         finally:
             self._read()
             with self._lock:
-                for position in range(mark, len(self._opened)):
-                    if self._opened[position] in paths:
-                        self._opened[position] = None
-
-    def driver_opened(self, path: str) -> None:
-        """Say that the driver has just opened `path` itself: the last open of it is explained."""
-        self._read()
-        with self._lock:
-            for position in range(len(self._opened) - 1, -1, -1):
-                if self._opened[position] == path:
-                    self._opened[position] = None
-                    return
+                for position in range(mark, len(self._events)):
+                    event = self._events[position]
+                    if event is not None and event[0] in paths:
+                        self._events[position] = None
 
     def _watch(self, folder: str, *, is_new: bool = False) -> None:
         """Watch a folder and all below it. The files of one that is new may have been opened already."""
@@ -173,7 +179,7 @@ class Net:
                             if self._counts(entry.name, entry.path):
                                 folders.append(entry.path)
                         elif is_new:
-                            self._opened.append(entry.path)
+                            self._events.append((entry.path, IN_OPEN))
             except OSError as error:
                 self._cannot_watch(folder, error.errno or 0)
 
@@ -225,8 +231,27 @@ class Net:
         if mask & IN_ISDIR:
             if mask & (IN_CREATE | IN_MOVED_TO) and self._counts(name, path):
                 self._watch(path, is_new=True)
-        elif mask & IN_OPEN and path not in self.ignored:
-            self._opened.append(path)
+        elif mask & OF_FILES and path not in self.ignored:
+            self._events.append((path, mask))
+
+
+def _is_read(masks: list[int]) -> bool:
+    """Tell from all that happened to a file whether somebody may have read what it held before."""
+    opened = sum(mask & IN_OPEN != 0 for mask in masks)
+    if not opened or any(mask & IN_CREATE for mask in masks):
+        return False
+    written = sum(mask & IN_CLOSE_WRITE != 0 for mask in masks)
+    only_written = written >= opened and any(mask & IN_MODIFY for mask in masks)
+    return not only_written or any(mask & IN_CLOSE_NOWRITE for mask in masks)
+
+
+def has_started(log: str) -> bool:
+    """Tell whether a job has started a program in which no hook is, by the log of what it saw."""
+    try:
+        lines, _ = read_lines(log)
+    except FileNotFoundError:
+        return False
+    return any(line[0] == "started" for line in lines)
 
 
 def _tell(log: str) -> Iterator[tuple[str, str]]:

@@ -147,6 +147,9 @@ def _conclude(scope: Scope, events: list[Event], lost: list[str]) -> Observed:
             shadows.setdefault(event.path, set()).add(event.more)
         elif event.what == "asked":
             asked.add(event.path)
+        elif event.what == "started":
+            # The witness goes by that; it is no fact.
+            continue
         elif event.what in {"package", "module"}:
             firsts.setdefault((event.what, event.path), event)
         elif event.path not in own:

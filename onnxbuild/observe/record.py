@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import NamedTuple
 
 from onnxbuild.core.digest import digest_bytes, digest_file
@@ -22,6 +25,13 @@ from onnxbuild.observe.scope import IGNORED, OUTSIDE, PROJECT, SITE, Scope
 INFO = (".dist-info", ".egg-info")
 """How the folders end that describe installed distributions."""
 
+BETWEEN = (
+    "<",
+    os.path.dirname(os.path.abspath(__file__)) + "/",
+    sysconfig.get_path("stdlib") + "/",
+)
+"""Where code lies that opens files for others: this package, and the standard library."""
+
 Signature = tuple[int, int, int, int]
 
 
@@ -30,9 +40,9 @@ class Event(NamedTuple):
 
     what: str
     """A kind of fact; ``wrote`` (a file) or ``made`` (a folder, and so all below it); ``asked`` (for a
-    variable that is not there)."""
+    variable that is not there); ``started`` (a program that no hook is in)."""
     path: str
-    """An absolute path; for ``package``, ``module`` and ``asked`` the name."""
+    """An absolute path; for ``package``, ``module``, ``asked`` and ``started`` the name."""
     value: str = ""
     signature: Signature | None = None
     at: int = 0
@@ -58,6 +68,7 @@ class Record:
         self._imported: set[str] = set()
         self._wrote: set[str] = set()
         self._made: set[str] = set()
+        self._links: set[str] = set()
         self._lock = threading.RLock()
 
     def after_fork(self) -> None:
@@ -73,6 +84,13 @@ class Record:
 
     def look(self, path: str | None, *, opened: bool = False) -> None:
         """A path was looked at, or opened for reading."""
+        if (
+            path is not None
+            and self._links
+            and (path in self._links or is_below(path, self._links))
+        ):
+            # Its own link, but not what it points to.
+            path = os.path.realpath(path)
         if path is None or path in self._seen:
             return
         kind, placed = self.scope.place(path)
@@ -81,9 +99,18 @@ class Record:
                 self._seen.add(path)
                 self._belongs(placed)
             return
+        if kind == IGNORED and opened and self.scope.is_system(path) and self._is_project_calling():
+            self._look(OUTSIDE, path)
         self._seen.add(path)
         if kind != IGNORED and not self.is_own(placed):
             self._look(kind, placed)
+
+    def _is_project_calling(self) -> bool:
+        """Tell whether it is project code that opens a file now, itself or by way of the standard library."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename.startswith(BETWEEN):
+            frame = frame.f_back
+        return frame is not None and self.is_project_file(frame.f_code.co_filename)
 
     def _look(self, kind: int, path: str) -> None:
         try:
@@ -121,7 +148,8 @@ class Record:
         for distribution in found:
             self.package(distribution)
         if not found and not path.endswith(".pth") and os.path.isfile(path):
-            self._look(OUTSIDE, path)
+            # Of no distribution, so it has no version. Bytecode stands for its source.
+            self._look(OUTSIDE, source_of(path))
 
     def look_at_link(self, path: str | None) -> None:
         """A path was looked at without following it, if it is a symbolic link."""
@@ -164,6 +192,15 @@ class Record:
         (self._made if tree else self._wrote).add(path)
         self._seen.discard(path)
         self._note(Event("made" if tree else "wrote", path))
+
+    def linked(self, path: str) -> None:
+        """The step made a symbolic link: that is its own, and what lies behind it is not."""
+        self._links.add(path)
+        self._note(Event("wrote", path))
+
+    def started(self, program: str) -> None:
+        """The step started a program in which no hook is: what that opens, the net alone sees."""
+        self._note(Event("started", program))
 
     def is_own(self, path: str) -> bool:
         """Tell whether the step itself made what is at `path`."""
@@ -223,6 +260,15 @@ class Record:
             self.events.append(event)
         if self.log is not None and not self.log.add(list(event)):
             self.lost.append("the log of observations could not be written")
+
+
+def source_of(path: str) -> str:
+    """Give the source of a bytecode cache that has one; of another file itself."""
+    folder, _, name = path.rpartition("/")
+    if not name.endswith(".pyc") or not folder.endswith("/__pycache__"):
+        return path
+    source = f"{folder.removesuffix('/__pycache__')}/{name.partition('.')[0]}.py"
+    return source if os.path.isfile(source) else path
 
 
 def is_below(path: str, folders: set[str]) -> bool:

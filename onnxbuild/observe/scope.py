@@ -26,11 +26,18 @@ SYSTEM = (
     "/Library", "/System",
 )  # fmt: skip
 """Folders of the operating system: what is there came with the machine, and libraries probe it (time
-zones, certificates, ``/etc/passwd``, ``ldconfig``, CPU flags, CUDA). User data lies elsewhere: ``/home``,
-``/root``, ``/data``, ``/mnt``, ``/opt``, ``/srv``, ``/tmp``, ``/var/lib``, ``/usr/src`` are observed."""
+zones, certificates, ``/etc/passwd``, ``ldconfig``, CPU flags, CUDA). Only what the project's own code opens
+there counts. User data lies elsewhere: ``/home``, ``/root``, ``/data``, ``/mnt``, ``/opt``, ``/srv``, ``/tmp``,
+``/var/lib``, ``/usr/src`` are observed."""
+
+UNREAL = ("/dev", "/proc", "/sys")
+"""Folders of the system that hold no files."""
 
 BARE = frozenset({"/", "/usr", "/usr/local", "/opt", "/opt/homebrew"})
 """Prefixes that an interpreter may have and that hold more than the interpreter."""
+
+
+SYSTEM_FILES = tuple(folder + "/" for folder in SYSTEM if folder not in UNREAL)
 
 
 class Scope:
@@ -53,6 +60,7 @@ class Scope:
             self._name(folder, PROJECT)
         for folder in (*self.ignored, *_temporary(self.root)):
             self._name(folder, IGNORED)
+        self._python = tuple(folder + "/" for folder in interpreter())
         self._by_folder: dict[str, int] = {}
         self.above = _parents(self._kinds)
 
@@ -77,6 +85,10 @@ class Scope:
             self._by_folder[folder] = known
         # The bytecode of an installed package is read in place of its source.
         return IGNORED if name in UNSEEN and known != SITE else known
+
+    def is_system(self, path: str) -> bool:
+        """Tell whether a path that is ignored is a file of the operating system's, as any program may read one."""
+        return path.startswith(SYSTEM_FILES) and not path.startswith(self._python)
 
     def is_named(self, path: str) -> bool:
         """Tell whether `path` is one of the named folders itself."""

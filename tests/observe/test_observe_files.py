@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 import threading
 
+import numpy as np
 import pytest
 
 from onnxbuild.core.digest import digest_bytes
@@ -408,11 +409,11 @@ def test_named_folders_are_not_observed(project):
 
 
 def test_the_system_is_not_observed(project):
-    """Devices, processes, and what came with the machine."""
+    """Devices, processes, and what came with the machine, as libraries probe it."""
     seen = project.observe(
         lambda: (
             read("/proc/self/status"),
-            read("/etc/hosts"),
+            np.genfromtxt("/etc/hosts", dtype=str, delimiter="no such text"),
             os.path.exists("/etc/nothing-here"),
             os.path.exists("/usr/share/zoneinfo"),
             os.path.exists(tempfile.__file__),
@@ -593,3 +594,38 @@ def test_a_tree_that_the_step_makes_and_removes_leaves_nothing(project):
     assert seen.names("listing") == {"./data", "./data/deep"}
     assert not [name for _, name, _ in seen.facts if name.startswith("./copy")]
     assert seen.changed == ()
+
+
+def test_a_file_of_the_system_counts_where_project_code_opens_it(project):
+    """Libraries probe them all the time; what the project's own code reads there, a result depends on."""
+    project.write(
+        "model.py", "from pathlib import Path\nTEXT = Path('/etc/hostname').read_text()\n"
+    )
+
+    seen = project.run("import model")
+    probed = project.run("import socket, locale, time, platform\nopen('/etc/hostname').close()")
+
+    assert "/etc/hostname" in seen.names("file")
+    assert "/etc/hostname" not in probed.names("file")
+
+
+@pytest.mark.parametrize("place", ["lnk", "tmp/lnk"])
+def test_what_lies_behind_a_link_of_its_own_counts(project, place):
+    """The link is the step's, the file is not; a linked folder's files likewise."""
+    project.write("data/x.txt", "1\n")
+    project.write("tmp/.keep")
+
+    def work():
+        os.symlink(project.path("data/x.txt"), place)
+        os.symlink(project.path("data"), place + "s")
+        with open(place, encoding="utf-8") as file:
+            file.read()
+        with open(place + "s/x.txt", encoding="utf-8") as file:
+            file.read()
+
+    seen = project.observe(work)
+
+    assert seen.broken() is None
+    assert seen.names("file") == {"./data/x.txt"}
+    project.write("data/x.txt", "2\n")
+    assert seen.broken() is not None

@@ -71,12 +71,32 @@ def test_the_drivers_own_opens_are_left_out(project, net):
 
     with net.own(project.path("a.txt")):
         cat("a.txt", "deep/er/b.txt")
-    cat("deep/er/b.txt")
-    net.driver_opened(project.path("deep/er/b.txt"))
 
     assert net.opened_since(mark) == {project.path("deep/er/b.txt")}
     assert net.drain() == {project.path("deep/er/b.txt")}
     assert net.drain() == frozenset()
+
+
+def test_what_is_only_written_is_read_by_nobody(project, net):
+    """An editor saves a file while a step runs: no step depends on it."""
+    mark = net.mark()
+
+    project.write("a.txt", "saved\n")
+    project.write("made.txt")
+    cat("made.txt")
+
+    assert net.opened_since(mark) == frozenset()
+    cat("a.txt")
+    assert net.opened_since(mark) == {project.path("a.txt")}
+
+
+def test_what_is_opened_to_write_and_not_changed_may_be_read(project, net):
+    """Databases open their files so."""
+    mark = net.mark()
+
+    os.close(os.open("a.txt", os.O_RDWR))
+
+    assert net.opened_since(mark) == {project.path("a.txt")}
 
 
 def test_what_a_job_has_seen_is_explained(project, net):
