@@ -146,6 +146,13 @@ def _build(
         steps=tuple(list_steps(plan, process)),
         errors=(*list_failures(plan, process), *published.problems),
         said=tuple(said),
+        kept=all(record.kept for record in process.records),
+        varied=tuple(
+            f"{record.step.label} is not reproducible: {record.varied} runs with the same inputs gave"
+            " different results; the first is used"
+            for record in process.records
+            if record.varied
+        ),
         leftover=published.leftover,
         withheld=tuple(name for name in asked_variables(process) if name in os.environ),
         seconds=time.monotonic() - began,
@@ -254,7 +261,14 @@ def validate(
 
 def view(workplace: Workplace) -> PlanView:
     """Look at a plan without running a step."""
-    prospects = preview(workplace.plan.steps, workplace.store, workplace.site, workplace.why)
+    latest = workplace.latest()
+    prospects = preview(
+        workplace.plan.steps,
+        workplace.store,
+        workplace.site,
+        lambda step, made_of, traces: workplace.why(step, made_of, traces, latest),
+        lambda step: workplace.previous(step, latest),
+    )
     facts = set(workplace_facts(workplace))
     for item in prospects:
         facts.update(step_facts(item.step))

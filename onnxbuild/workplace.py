@@ -48,6 +48,12 @@ class Workplace:
             found.update(self.store.actions.latest(name))
         return found
 
+    def previous(self, step: Step, latest: Mapping[str, str] | None = None) -> Trace | None:
+        """Give the newest trace of the key with which a step was last built."""
+        key = (self.latest() if latest is None else latest).get(identify(step))
+        traces = self.store.traces(key) if key else ()
+        return traces[-1] if traces else None
+
     def why(
         self,
         step: Step,
@@ -56,12 +62,10 @@ class Workplace:
         latest: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Name the causes for which a step must run; `latest` is what `latest()` gave before the build."""
-        key = (self.latest() if latest is None else latest).get(identify(step))
-        previous = self.store.traces(key)[-1:] if key else ()
         return explain_missing(
             ingredients,
             traces,
-            previous[0] if previous else None,
+            self.previous(step, latest),
             self.site.root,
             self.site.roots,
             self.store.known_files(),

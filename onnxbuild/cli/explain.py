@@ -85,6 +85,8 @@ def _causes(item: Prospect) -> Iterator[str]:
     # With its offset: the text may be shown again where the clock is set otherwise.
     made = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(trace.made))
     yield f"made {made} by build {trace.build} in {trace.seconds:.2f} s"
+    if item.varied:
+        yield f"not reproducible: {item.varied} runs with the same inputs gave different results"
     files = [name.removeprefix("./") for kind, name, _ in trace.observations if kind == "file"]
     if files:
         more = f" and {len(files) - SHOWN} more files" if len(files) > SHOWN else ""

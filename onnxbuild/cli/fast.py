@@ -82,6 +82,14 @@ def remember_at(
         )
 
 
+def forget() -> None:
+    """Forget all answers of the project: what they say is true, and no longer all that is to be said."""
+    place = _place(sys.argv[1:])
+    if place is not None and os.path.isdir(place[0]):
+        for name in os.listdir(place[0]):
+            os.unlink(os.path.join(place[0], name))
+
+
 def _place(arguments: list[str]) -> tuple[str, str, str] | None:
     """Give the folder of answers, the key of this call and the project root."""
     from onnxbuild.project import find_root, store_folder

@@ -64,7 +64,9 @@ def main(options: argparse.Namespace) -> int:
         )
     words = ["-m", *options.words] if options.multirun else options.words
     _show(result, words, as_json=options.json)
-    if result.status == "ok" and not options.rerun:
+    if options.rerun and result.varied:
+        fast.forget()
+    if result.status == "ok" and result.kept and not options.rerun:
         again = result.as_cached()
         fast.remember(workplace, facts, *_write(again, as_json=options.json))
     return result.exit_code

@@ -40,7 +40,17 @@ from onnxbuild.engine.scheduler import (
     Place,
     Scheduler,
 )
-from onnxbuild.engine.setting import Record, Site, Status, Store, Witness, find_digest, merge
+from onnxbuild.engine.setting import (
+    Record,
+    Site,
+    Status,
+    Store,
+    Witness,
+    do_differ,
+    find_digest,
+    is_there,
+    merge,
+)
 from onnxbuild.errors import StoreError
 
 ATTEMPTS = 3
@@ -199,19 +209,9 @@ class Build:
         if len(holding) < 2:  # noqa: PLR2004
             # A hit needs the digests of results, not their content.
             return holding[0] if holding else None
-        if len({str(plain(trace.results)) for trace in holding if trace.grown is None}) > 1:
-            label = self._record(number).step.label
-            what = f"is not reproducible: {len(holding)} runs with the same inputs gave different results"
-            self._listen(Said(f"{label} {what}"))
-        return next(filter(self._is_there, holding), holding[0])
-
-    def _is_there(self, trace: Trace) -> bool:
-        return all(
-            os.path.exists(path)
-            for artifact in trace.results.values()
-            if artifact.inline is None
-            for path in (self._store.path(artifact), *map(self._store.blob_path, artifact.parts))
-        )
+        if do_differ(holding):
+            self._record(number).varied = len(holding)
+        return next((one for one in holding if is_there(one, self._store)), holding[0])
 
     def _holds(self, trace: Trace) -> bool:
         site, roots = self._site, dict(self._site.roots)
@@ -359,7 +359,8 @@ class Build:
             build=self.id,
             notes=outcome.notes,
         )
-        if unexplained is None:
+        record.kept = unexplained is not None
+        if not record.kept:
             self._listen(
                 Said(
                     f"{record.step.label}: its result is not kept, since what was read for it is not known:"
@@ -369,7 +370,11 @@ class Build:
         else:
             self._store.record(trace)
         self._listen(StepRan(record.step, outcome.seconds))
-        return [self._take(number, trace, "ran")]
+        # Run again without need, a step may give another result: what is used stays what was first.
+        first = self._find(number, self._store.traces(record.key))
+        if not self._rerun(record.step) or first is None:
+            first = trace
+        return [self._take(number, first, "ran")]
 
     def _fail(self, number: int, outcome: Outcome) -> Failed:
         record = self._record(number)

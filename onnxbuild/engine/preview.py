@@ -12,9 +12,11 @@ from onnxbuild.core.trace import Trace
 from onnxbuild.engine.growth import read_growth
 from onnxbuild.engine.keys import find_ingredients, make_key
 from onnxbuild.engine.scheduler import Failed, Found, Grew, LookUp, Scheduler
-from onnxbuild.engine.setting import Site, Store
+from onnxbuild.engine.setting import Site, Store, do_differ
 
 Why: TypeAlias = Callable[[Step, Mapping[str, Any], Sequence[Trace]], list[str]]
+Previous: TypeAlias = Callable[[Step], Trace | None]
+"""Gives the trace with which a step was last built."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +32,17 @@ class Prospect:
     trace: Trace | None = None
     """What would be used, when cached."""
 
+    varied: int = 0
+    """Runs with these very inputs that are kept and gave different results; 0 where all gave the same."""
 
-def preview(steps: Sequence[Step], store: Store, site: Site, why: Why) -> list[Prospect]:
-    """Look every step up, in order; those behind a step that would run may run."""
+
+def preview(
+    steps: Sequence[Step], store: Store, site: Site, why: Why, previous: Previous = lambda _: None
+) -> list[Prospect]:
+    """Look every step up, in order; those behind a step that would run may run.
+
+    Or would, whatever that gives, where files have changed that they read when they were last built.
+    """
     scheduler = Scheduler(steps, jobs=1, keep_going=True)
     known = store.known_files()
     found: dict[int, Prospect] = {}
@@ -45,19 +55,30 @@ def preview(steps: Sequence[Step], store: Store, site: Site, why: Why) -> list[P
         ingredients = find_ingredients(step, instruction.inputs)
         key = make_key(ingredients)
         traces = store.traces(key)
-        trace = next((item for item in traces if _holds(item, site, known)), None)
+        holding = [item for item in traces if _holds(item, site, known)]
+        trace = next(iter(holding), None)
         if trace is None:
             causes = tuple(why(step, ingredients, traces))
             found[instruction.node] = Prospect(step=step, status="run", causes=causes, key=key)
             pending.extend(scheduler.handle(Failed(instruction.node)))
             continue
-        found[instruction.node] = Prospect(step=step, status="cached", key=key, trace=trace)
+        varied = len(holding) if do_differ(holding) else 0
+        found[instruction.node] = Prospect(
+            step=step, status="cached", key=key, trace=trace, varied=varied
+        )
         if trace.grown is not None:
             pending.extend(scheduler.handle(Grew(instruction.node, *read_growth(trace.grown))))
         else:
             pending.extend(scheduler.handle(Found(instruction.node, trace.results)))
+
+    def changed_since(step: Step) -> list[str]:
+        last = previous(step)
+        if last is None or any(_holds(item, site, known) for item in store.traces(last.key)):
+            return []
+        return why(step, last.ingredients, store.traces(last.key))
+
     return [
-        found.get(number) or _behind(number, scheduler, found)
+        found.get(number) or _behind(number, scheduler, found, changed_since)
         for number in range(len(scheduler.nodes))
     ]
 
@@ -67,8 +88,16 @@ def _holds(trace: Trace, site: Site, known: dict[str, Any]) -> bool:
     return first_broken(facts, site.root, dict(site.roots), known, site.ignored) is None
 
 
-def _behind(number: int, scheduler: Scheduler, found: dict[int, Prospect]) -> Prospect:
+def _behind(
+    number: int,
+    scheduler: Scheduler,
+    found: dict[int, Prospect],
+    changed_since: Callable[[Step], list[str]],
+) -> Prospect:
     node = scheduler.nodes[number]
+    changes = changed_since(node.step)
+    if changes:
+        return Prospect(step=node.step, status="run", causes=tuple(changes))
     waits_for = [
         scheduler.nodes[source].step.label
         for source, _ in node.needs.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from onnxbuild.core.facts import name_path, now
 from onnxbuild.core.ports import ActionCache, ContentStore, Failure, Job, Outcome
 from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact, Trace
+from onnxbuild.core.values import plain
 
 Status: TypeAlias = Literal["ran", "cached", "failed", "skipped"]
 Signature: TypeAlias = tuple[int, int, int, int]
@@ -77,6 +79,25 @@ class Record:
     log: str = ""
     seconds: float = 0.0
     """How long it ran, where it failed."""
+    kept: bool = True
+    """Its trace is in the store, or it has none."""
+    varied: int = 0
+    """Runs with these very inputs that are kept and gave different results; 0 where all gave the same."""
+
+
+def do_differ(traces: Sequence[Trace]) -> bool:
+    """Tell whether runs with the same inputs gave different results."""
+    return len({str(plain(trace.results)) for trace in traces if trace.grown is None}) > 1
+
+
+def is_there(trace: Trace, store: ContentStore) -> bool:
+    """Tell whether the content of all results of a trace lies in the store, whole or not."""
+    return all(
+        os.path.exists(path)
+        for artifact in trace.results.values()
+        if artifact.inline is None
+        for path in (store.path(artifact), *map(store.blob_path, artifact.parts))
+    )
 
 
 def find_digest(outcome: Outcome, path: str, site: Site) -> str:

@@ -120,6 +120,12 @@ class BuildResult:
     said: tuple[str, ...] = ()
     """What came up while building: damage that was found and mended, results that were not kept."""
 
+    kept: bool = True
+    """All that ran is known to the store. What is not runs again the next time."""
+
+    varied: tuple[str, ...] = ()
+    """Steps of which several results are kept, each with a word on it."""
+
     leftover: tuple[str, ...] = ()
     """Folders of variants that an earlier state of a recipe published and this one does not."""
 
@@ -148,7 +154,7 @@ class BuildResult:
             f" it: pass_env: [{name}] passes it on"
             for name in self.withheld
         )
-        return (*self.said, *measured, *older, *withheld)
+        return (*self.said, *self.varied, *measured, *older, *withheld)
 
     @property
     def variants(self) -> Mapping[str, VariantResult]:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import ctypes
 import io
 import os
-import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from onnxbuild.core.ports import Job
 from onnxbuild.errors import StepError
 from onnxbuild.executors.environment import make_environment
-
-SEED = 0
-"""What random, numpy and torch are seeded with before user code: a constant of every step."""
+from onnxbuild.worker.seeds import seeded
 
 UMASK = 0o022
 
@@ -34,7 +30,7 @@ def clean_place(job: Job, folder: str, log: str) -> Iterator[None]:
         stack.enter_context(_redirected(log))
         stack.enter_context(_environment(make_environment(folder, job.threads, job.environment)))
         stack.enter_context(_interpreter(job, folder))
-        stack.enter_context(_numbers(job.threads))
+        stack.enter_context(seeded(job.threads))
         yield
 
 
@@ -113,27 +109,3 @@ def _interpreter(job: Job, folder: str) -> Iterator[None]:
         cwd, sys.argv, sys.path[:], tempfile.tempdir, umask = saved
         os.umask(umask)
         os.chdir(cwd)
-
-
-@contextmanager
-def _numbers(threads: int) -> Iterator[None]:
-    """Seed what is imported, and give it its number of threads."""
-    numpy: Any = sys.modules.get("numpy")
-    torch: Any = sys.modules.get("torch")
-    state = random.getstate()
-    random.seed(SEED)
-    with ExitStack() as stack:
-        stack.callback(random.setstate, state)
-        if numpy is not None:
-            stack.callback(numpy.random.set_state, numpy.random.get_state())
-            numpy.random.seed(SEED)
-        if torch is not None:
-            stack.callback(torch.random.set_rng_state, torch.random.get_rng_state())
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            # Not `torch.manual_seed`: it takes 3 ms to note the seed for devices that are not there, and
-            # those that come into use later start from a constant of their own.
-            torch.default_generator.manual_seed(SEED)
-            if torch.cuda.is_initialized():
-                torch.cuda.manual_seed_all(SEED)
-            torch.set_num_threads(threads)
-        yield

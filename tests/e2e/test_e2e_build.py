@@ -7,12 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
+import onnx
 import pytest
 from small_project import onnxbuild, ran, run_json
 
+from onnxbuild.observe.witness import COARSE
+
 pytestmark = pytest.mark.e2e
+
+
+def settle(path):
+    """Wait until a file is older than file systems' clocks are coarse."""
+    while time.time_ns() - path.stat().st_ctime_ns <= COARSE:
+        pass
 
 
 def test_first_build_publishes_proven_models(built):
@@ -240,6 +250,65 @@ def test_a_file_in_the_current_folder_hides_nothing_of_ours(project):
     shutil.rmtree(project / "artifacts")
 
     assert ran(run_json(project)) == []
+
+
+STAGE = """
+import subprocess, time
+
+def read_by_program(model, then=""):
+    model.graph.doc_string = subprocess.run(["cat", "note.txt"], capture_output=True, text=True).stdout
+    if then:
+        subprocess.run(["cp", then, "note.txt"], check=True)
+    return model
+
+def stamp(model):
+    model.graph.doc_string = str(time.time_ns())
+    return model
+"""
+
+
+def add_stage(project, use):
+    (project / "own.py").write_text(STAGE)
+    recipe = project / "small.yaml"
+    text = recipe.read_text().replace("[slim, fp16, int8]", "[own]")
+    recipe.write_text(text.replace("stages:\n", f"stages:\n  own: {use}\n"))
+
+
+def doc_string(project):
+    path = project / "artifacts" / "small" / "own" / "model.onnx"
+    return onnx.load(path).graph.doc_string
+
+
+def test_file_that_changes_under_a_program_gives_no_result_that_stays(project):
+    """What it read is not known: published, since it may be right, and run again by the next build."""
+    (project / "note.txt").write_text("old")
+    (project / "later.txt").write_text("new")
+    settle(project / "note.txt")
+    add_stage(project, "{use: own.py:read_by_program, then: later.txt}")
+
+    said = onnxbuild("run", "small.yaml", cwd=project)
+    (project / "own.py").write_text(STAGE.replace("if then:", "if False:"))
+    again = run_json(project)
+
+    assert "own: read_by_program: its result is not kept" in said.stderr
+    assert "own: read_by_program" in ran(again)
+    assert doc_string(project) == "new"
+    assert ran(run_json(project)) == []
+
+
+def test_result_of_a_needless_run_does_not_replace_the_first(project):
+    """Else the next plain run would take back what `--rerun` published."""
+    add_stage(project, "own.py:stamp")
+    run_json(project)
+    first = doc_string(project)
+
+    told = [
+        onnxbuild("run", "small.yaml", *words, cwd=project).stderr
+        for words in (("--rerun", "own"), (), ())
+    ]
+
+    assert doc_string(project) == first
+    assert all("own: stamp is not reproducible: 2 runs" in text for text in told)
 
 
 def test_failing_user_code_is_named(project):
