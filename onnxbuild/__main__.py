@@ -10,6 +10,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command with the arguments of the process, and exit."""
+    _open_closed_streams()
     try:
         code = _answer(sys.argv[1:])
     except KeyboardInterrupt:
@@ -20,6 +21,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Have something behind stdin, stdout and stderr, whatever the caller has closed.
+
+    Else the next file that is opened takes the number, and gets what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _answer(arguments: list[str]) -> int:

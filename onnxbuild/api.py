@@ -33,6 +33,7 @@ from onnxbuild.workplace import (
     Workplace,
     identify,
     list_paths,
+    list_words,
     open_workplace,
     step_facts,
     workplace_facts,
@@ -83,8 +84,8 @@ def run(
     *,
     jobs: int | None = None,
     keep_going: bool | None = None,
-    only: Sequence[str] = (),
-    rerun: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    rerun: str | Sequence[str] = (),
     multirun: bool = False,
     listen: Listener = lambda _: None,
 ) -> BuildResult:
@@ -94,7 +95,9 @@ def run(
     gate, is in the result.
     """
     with open_workplace(recipes, overrides, only=only, multirun=multirun) as workplace:
-        result, _ = build(workplace, jobs=jobs, keep_going=keep_going, rerun=rerun, listen=listen)
+        result, _ = build(
+            workplace, jobs=jobs, keep_going=keep_going, rerun=list_words(rerun), listen=listen
+        )
         return result
 
 
@@ -232,7 +235,7 @@ def plan(
     recipes: Recipes,
     overrides: str | Sequence[str] = (),
     *,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     multirun: bool = False,
 ) -> PlanView:
     """Say which steps a build would run. Runs no user code. Raises `UsageError`."""
@@ -244,7 +247,7 @@ def explain(
     recipes: Recipes,
     overrides: str | Sequence[str] = (),
     *,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     multirun: bool = False,
 ) -> PlanView:
     """Say why each step would run, or what serves it. The same values as `plan`."""
@@ -255,7 +258,7 @@ def validate(
     recipes: Recipes, overrides: str | Sequence[str] = (), *, multirun: bool = False
 ) -> tuple[OnnxbuildError, ...]:
     """Give all mistakes in recipes; none where they are right. Runs no user code."""
-    words = [overrides] if isinstance(overrides, str) else overrides
+    words = list_words(overrides)
     return tuple(find_mistakes(list_paths(recipes), words, multirun=multirun))
 
 

@@ -79,6 +79,11 @@ def list_paths(recipes: Recipes) -> list[str]:
     return [os.fspath(path) for path in several]
 
 
+def list_words(words: str | Sequence[str]) -> Sequence[str]:
+    """Give words as a list: Python code may give one as it is."""
+    return [words] if isinstance(words, str) else words
+
+
 def identify(step: Step) -> str:
     """Name a step between builds, so that `explain` finds what it was before."""
     return f"{step.label}|{step.run}"
@@ -89,7 +94,7 @@ def open_workplace(
     recipes: Recipes,
     overrides: str | Sequence[str] = (),
     *,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     multirun: bool = False,
     look: bool = False,
 ) -> Iterator[Workplace]:
@@ -100,9 +105,8 @@ def open_workplace(
     paths = list_paths(recipes)
     if not paths:
         raise UsageError("no recipe was named", hint="onnxbuild run recipe.yaml")
-    words = [overrides] if isinstance(overrides, str) else overrides
-    compositions = compose_all(paths, words, multirun=multirun)
-    plan = make_plan([item.recipe for item in compositions], only)
+    compositions = compose_all(paths, list_words(overrides), multirun=multirun)
+    plan = make_plan([item.recipe for item in compositions], list_words(only))
     settings = compositions[0].recipe.settings
     with _open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
         yield Workplace(

@@ -15,7 +15,7 @@ from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_only, add_recipes, split
 from onnxbuild.cli.plan import STATES
 from onnxbuild.cli.steps import count, name_steps
-from onnxbuild.cli.wrapping import break_last
+from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.workplace import open_workplace
 
 
@@ -102,7 +102,7 @@ def draw_text(view: PlanView) -> str:
         )
         before = layer
     header = ["layer", "step", "state", "needs"]
-    table = console.table(header, break_last(header, rows), right=(0,))
+    table = console.table(header, break_columns(header, rows, (len(header) - 1,)), right=(0,))
     return f"{table}\n\n{count(view.prospects)}"
 
 

@@ -15,7 +15,7 @@ from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
 from onnxbuild.cli.steps import count, name_steps
-from onnxbuild.cli.wrapping import break_last
+from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.engine.explain import in_one_line
 from onnxbuild.planner import find_label
 from onnxbuild.workplace import open_workplace
@@ -81,4 +81,4 @@ def render(view: PlanView) -> str:
         for name, item in zip(name_steps(view), view.prospects, strict=True)
     ]
     header = ["step", "state", "why"]
-    return f"{console.table(header, break_last(header, rows))}\n\n{count(view.prospects)}"
+    return f"{console.table(header, break_columns(header, rows, (0, len(header) - 1)))}\n\n{count(view.prospects)}"

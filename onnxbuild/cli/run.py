@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from onnxbuild import api
@@ -13,6 +13,7 @@ from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
+from onnxbuild.core.events import Event, StepCached, StepFailed, StepRan
 from onnxbuild.core.step import Step
 from onnxbuild.report.result import BuildResult
 from onnxbuild.workplace import Workplace, open_workplace
@@ -53,15 +54,26 @@ def main(options: argparse.Namespace) -> int:
         open_workplace(
             recipes, overrides, only=options.only, multirun=options.multirun
         ) as workplace,
-        watch(_namer(workplace), quiet=options.json) as listen,
+        watch(_namer(workplace), quiet=options.json) as show,
     ):
-        result, facts = api.build(
-            workplace,
-            jobs=options.jobs,
-            keep_going=options.keep_going,
-            rerun=options.rerun,
-            listen=listen,
-        )
+        ended: list[dict[str, object]] = []
+
+        def listen(event: Event) -> None:
+            ended.extend(_note(event, workplace))
+            show(event)
+
+        try:
+            result, facts = api.build(
+                workplace,
+                jobs=options.jobs,
+                keep_going=options.keep_going,
+                rerun=options.rerun,
+                listen=listen,
+            )
+        except KeyboardInterrupt:
+            if options.json:
+                console.data(json.dumps(_interrupted(ended), indent=2))
+            raise
     words = ["-m", *options.words] if options.multirun else options.words
     _show(result, words, as_json=options.json)
     if options.rerun and result.varied:
@@ -78,6 +90,32 @@ def _namer(workplace: Workplace) -> Callable[[Step], str]:
         return lambda step: step.label
     owner = workplace.plan.owner
     return lambda step: f"{owner(step)}: {step.label}" if owner(step) else step.label
+
+
+def _note(event: Event, workplace: Workplace) -> Iterator[dict[str, object]]:
+    """Give the end of a step as ``--json`` has it."""
+    match event:
+        case StepRan(step, seconds):
+            status = "ran"
+        case StepCached(step):
+            status, seconds = "cached", 0.0
+        case StepFailed(step, _):
+            status, seconds = "failed", 0.0
+        case _:
+            return
+    yield {
+        "label": step.label,
+        "recipe": workplace.plan.owner(step),
+        "status": status,
+        "seconds": round(seconds, 3),
+        "reason": "",
+    }
+
+
+def _interrupted(ended: list[dict[str, object]]) -> dict[str, object]:
+    """Give what ``--json`` prints of a build that was interrupted."""
+    error = {"what": "interrupted", "where": "", "hint": "what had finished is kept; run again"}
+    return {"status": "failed", "recipes": [], "steps": ended, "errors": [error]}
 
 
 def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:

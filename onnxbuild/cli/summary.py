@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from onnxbuild.cli import console
-from onnxbuild.cli.wrapping import break_last
+from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, VariantResult
 
 
@@ -59,17 +59,17 @@ def _gates(variants: Sequence[VariantResult]) -> str:
     rows = [
         [
             item.variant,
-            finding.what,
+            f"{finding.what} of {finding.where}" if finding.where else finding.what,
             finding.measured,
             finding.asked,
             "ok" if finding.passed else "missed",
-            finding.where,
         ]
         for item in variants
         for finding in item.findings
         if finding.level == "gate"
     ]
-    return console.table(["not published", "what", "measured", "asked", "", "where"], rows)
+    header = ["not published", "what", "measured", "asked", ""]
+    return console.table(header, break_columns(header, rows, (1, 2, 3)))
 
 
 def _metric(item: VariantResult) -> str:
@@ -86,7 +86,7 @@ def _steps(result: BuildResult) -> str:
     several = len(result.recipes) > 1
     rows = [_step(step, several=several) for step in result.steps]
     header = ["step", "state", "seconds", "why"]
-    return console.table(header, break_last(header, rows), right=(2,))
+    return console.table(header, break_columns(header, rows, (0, 3)), right=(2,))
 
 
 def _step(step: StepResult, *, several: bool) -> list[str]:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 WIDTH = 80
-NARROWEST = 24
-"""A last column that would have to be narrower than this is not broken: the table is wide then."""
+NARROWEST = 14
+"""No column is broken into lines shorter than this: the table is wide then."""
 
 
 def wrap(text: str, indent: str = "  ") -> str:
@@ -33,17 +33,32 @@ def first_line(doc: str) -> str:
     return doc.strip().partition("\n")[0].replace("``", "`")
 
 
-def break_last(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Break the last cells of a table's rows so that its lines fit; each part becomes a row of its own."""
-    others = [max(map(len, column)) for column in zip(header, *rows, strict=True)][:-1]
-    left = WIDTH - sum(others) - 2 * len(header)
-    if left < NARROWEST:
-        return [list(row) for row in rows]
-    broken = []
+def break_columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]
+) -> list[list[str]]:
+    """Break the cells of some columns of a table so that its lines fit; each further part is a row of its own.
+
+    The columns share the room that the others leave; one that needs less than its part gives the rest away.
+    """
+    needs = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = WIDTH - 2 * len(header) - sum(need for i, need in enumerate(needs) if i not in columns)
+    widths: dict[int, int] = {}
+    for place, column in enumerate(sorted(columns, key=lambda column: needs[column])):
+        share = room // (len(columns) - place)
+        widths[column] = min(needs[column], max(share, len(header[column]), NARROWEST))
+        room -= widths[column]
+    broken: list[list[str]] = []
     for row in rows:
-        first, *rest = textwrap.wrap(
-            row[-1], left, break_long_words=False, break_on_hyphens=False
-        ) or [""]
-        broken.append([*row[:-1], first])
-        broken += [[*[""] * len(others), part] for part in rest]
+        cells = [
+            _break(cell, widths[column]) if column in widths else [cell]
+            for column, cell in enumerate(row)
+        ]
+        height = max(map(len, cells))
+        broken += [
+            [cell[line] if line < len(cell) else "" for cell in cells] for line in range(height)
+        ]
     return broken
+
+
+def _break(cell: str, width: int) -> list[str]:
+    return textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False) or [""]

@@ -114,7 +114,8 @@ def read_recipe(path: str, shown_as: str, looking: Looking) -> Document:
     except IsADirectoryError as error:
         names = [name for name in looking.names(path) if name.endswith((".yaml", ".yml"))]
         hint = f"it has {', '.join(names[:8])}" if names else "name a .yaml file"
-        raise UsageError(f"{shown_as} is a folder, not a recipe", hint=hint) from error
+        what = f"{shown_as} is a folder, not a recipe" if shown_as else "a recipe's name is empty"
+        raise UsageError(what, hint=hint) from error
     except OSError as error:
         raise UsageError(f"the recipe {shown_as} cannot be read: {error.strerror}") from error
     if content is None:

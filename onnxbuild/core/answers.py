@@ -89,7 +89,11 @@ def recall_whole(
             renewed = renewed or vouched
     signatures = {place: entry[0] for place, entry in known.items()}
     if renewed:
-        remember(folder, key, facts, signatures, root, roots, ignored, body)
+        from contextlib import suppress
+
+        # Where it cannot be kept the answer is right all the same, and found as slowly the next time.
+        with suppress(OSError):
+            remember(folder, key, facts, signatures, root, roots, ignored, body)
     return facts, signatures, body
 
 

@@ -34,6 +34,9 @@ SETTLED = 2_000_000_000
 """Nanoseconds after its last change from which a file's signature vouches for its content: file
 systems and kernels keep times coarsely, so that a later write could leave the same signature."""
 
+SEPARATOR = "\0"
+"""Between the names of a listing: no name holds it."""
+
 UNLISTED = frozenset({"__pycache__", ".git"})
 """Names that never count in the listing of a folder."""
 
@@ -166,7 +169,9 @@ def digest_listing(path: str, ignored: tuple[str, ...] = ()) -> str:
     """Digest the names in a folder and whether each is a folder, less what is never observed."""
     from onnxbuild.core.digest import digest_bytes
 
-    return digest_bytes("\n".join(list_folder(path, ignored)).encode("utf-8", "surrogateescape"))
+    return digest_bytes(
+        SEPARATOR.join(list_folder(path, ignored)).encode("utf-8", "surrogateescape")
+    )
 
 
 def list_folder(path: str, ignored: tuple[str, ...] = ()) -> list[str]:

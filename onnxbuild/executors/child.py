@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import json
@@ -24,7 +25,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from onnxbuild.errors import StoreError
-from onnxbuild.executors.deaths import Death
+from onnxbuild.executors.deaths import FULL, Death
 from onnxbuild.executors.family import adopt_orphans, die_with_parent
 from onnxbuild.executors.messages import WORKER, Json, ended
 from onnxbuild.stores.local import LocalStore
@@ -91,7 +92,9 @@ def _live(job: Json, folder: str, parent: int, inherited: Callable[[], None]) ->
         outcome = import_module(WORKER).run(job, folder)
         write_outcome(outcome, folder)
         code = 0
-    except BaseException:  # noqa: BLE001 - the process ends here, and says why on its way
+    except BaseException as error:  # noqa: BLE001 - the process ends here, and says why on its way
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            code = FULL
         traceback.print_exc()
     finally:
         os._exit(code)

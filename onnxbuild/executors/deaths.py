@@ -11,6 +11,10 @@ from onnxbuild.core.ports import Status
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 
 
+FULL = 74
+"""Exit code of a worker that could not write its outcome since the disk is full (EX_IOERR)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
     """The end of a process, in words."""
@@ -24,6 +28,12 @@ def explain_death(status: int, *, memory: int, oom_kills: int) -> Death:
     """Explain a wait status. `memory` are the peak bytes, `oom_kills` those of the kernel while it ran."""
     if not os.WIFSIGNALED(status):
         code = os.waitstatus_to_exitcode(status)
+        if code == FULL:
+            return Death(
+                status="failed",
+                what="the disk of the store is full: the step's outcome could not be written",
+                hint="free space, or set settings.store to a folder on another disk",
+            )
         return Death(
             status="failed",
             what=f"the step's process ended with exit code {code} and gave no result",

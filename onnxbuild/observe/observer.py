@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from onnxbuild.core.facts import (
+    SEPARATOR,
     installed,
     is_settled,
     list_folder,
@@ -224,7 +225,7 @@ class _Conclusion:
 
     def _listing(self, event: Event) -> None:
         """What the step itself put into a folder that it had listed is no news to it the next time."""
-        before = set(event.more.split("\n"))
+        before = set(event.more.split(SEPARATOR))
         try:
             after = set(list_folder(event.path, self.scope.ignored))
         except OSError:

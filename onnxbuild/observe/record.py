@@ -17,7 +17,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from onnxbuild.core.digest import digest_bytes, digest_file
-from onnxbuild.core.facts import digest_link, list_folder, signature
+from onnxbuild.core.facts import SEPARATOR, digest_link, list_folder, signature
 from onnxbuild.observe.log import Log
 from onnxbuild.observe.packages import owners, requirements
 from onnxbuild.observe.scope import IGNORED, OUTSIDE, PROJECT, SITE, Scope
@@ -175,7 +175,7 @@ class Record:
         if kind not in {PROJECT, OUTSIDE} or ("listing", path) in self._noted or self.is_own(path):
             return
         try:
-            names = "\n".join(list_folder(path, self.scope.ignored))
+            names = SEPARATOR.join(list_folder(path, self.scope.ignored))
         except OSError:
             self._look(kind, path)
             return

@@ -70,7 +70,9 @@ def make_build_json(
             "recipe": plain(recipe) | {"settings": None, "roots": sorted(recipe.roots)},
         },
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # File systems allow names that are no text; JSON has an escape for what remains of them.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _history(outputs: Sequence[Output]) -> list[Step]:

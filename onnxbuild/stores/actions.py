@@ -14,7 +14,7 @@ from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.core.values import plain
 from onnxbuild.errors import StoreError
-from onnxbuild.stores.disks import network_of
+from onnxbuild.stores.disks import is_full, network_of
 
 Signature: TypeAlias = tuple[int, int, int, int]
 LogEntry: TypeAlias = tuple[str, str, float]
@@ -92,10 +92,13 @@ class Actions:
                     where=self._path,
                     hint="`onnxbuild run` puts it aside and builds anew; the models in the store are kept",
                 ) from error
+            full = is_full(os.path.dirname(self._path))
             raise StoreError(
-                f"cannot use the action cache: {error}",
+                f"cannot use the action cache: {'the disk is full' if full else error}",
                 where=self._path,
-                hint="the store needs a local disk that can be written and is not full; see settings.store",
+                hint="free space, or set settings.store to a folder on another disk"
+                if full
+                else "the store needs a local disk that can be written and is not full; see settings.store",
             ) from error
 
     @contextmanager
@@ -117,11 +120,20 @@ class Actions:
                     where=os.path.dirname(self._path),
                     hint="set settings.store or $ONNXBUILD_STORE to a folder on a local disk",
                 )
+            # A file that cannot be written can be read: whoever looks needs no more.
+            only_read = os.path.exists(self._path) and not os.access(self._path, os.W_OK)
             connection = sqlite3.connect(
-                self._path, timeout=60, isolation_level=None, check_same_thread=False
+                f"file:{_quote(self._path)}?{'immutable=1' if only_read else 'mode=rwc'}",
+                uri=True,
+                timeout=60,
+                isolation_level=None,
+                check_same_thread=False,
             )
             try:
-                self._prepare(connection)
+                if only_read:
+                    self._check_layout(connection)
+                else:
+                    self._prepare(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -132,6 +144,11 @@ class Actions:
         connection.execute("PRAGMA journal_mode=WAL")
         # FULL: a finished step survives a power cut, at 1 ms each.
         connection.execute("PRAGMA synchronous=FULL")
+        self._check_layout(connection)
+        connection.executescript(TABLES)
+        connection.execute(f"PRAGMA user_version={LAYOUT}")
+
+    def _check_layout(self, connection: sqlite3.Connection) -> None:
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
         if layout not in {0, LAYOUT}:
             raise StoreError(
@@ -139,8 +156,6 @@ class Actions:
                 where=self._path,
                 hint="use the onnxbuild that wrote it, or another folder as settings.store",
             )
-        connection.executescript(TABLES)
-        connection.execute(f"PRAGMA user_version={LAYOUT}")
 
     def traces(self, key: str) -> tuple[Trace, ...]:
         """Give all traces of a key, oldest first. A damaged one is dropped, and counted."""
@@ -224,7 +239,8 @@ class Actions:
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-                [(path, *seen, digest) for path, (seen, digest) in known.items()],
+                # A name that is no text cannot be kept: such a file is digested anew each time.
+                [(path, *seen, digest) for path, (seen, digest) in known.items() if is_text(path)],
             )
 
     def all_traces(self) -> list[Trace]:
@@ -237,6 +253,20 @@ class Actions:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _quote(path: str) -> str:
+    """Write a path as sqlite's addresses need it. Not `urllib`: it takes 6 ms to import."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def is_text(path: str) -> bool:
+    """Tell whether a path is text: file systems allow any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_whole(key: str, body: str) -> Trace | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+LEAST = 65536
+"""Bytes that a database needs to write anything at all."""
+
 MOUNTS = "/proc/self/mounts"
 """Linux's list of file systems; elsewhere nothing is known, and nothing refused."""
 
@@ -29,3 +32,12 @@ def network_of(path: str) -> str:
         if len(place) >= len(best) and (path == place or path.startswith(place.rstrip("/") + "/")):
             best, found = place, kind
     return found if found in NETWORKS else ""
+
+
+def is_full(folder: str) -> bool:
+    """Tell whether next to nothing can be written to the disk of a folder."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < LEAST or (status.f_files > 0 and not status.f_favail)

@@ -10,7 +10,7 @@ from onnxbuild.api import PlanView
 from onnxbuild.cli import explain, graph, plan
 from onnxbuild.cli.console import table
 from onnxbuild.cli.steps import take_step
-from onnxbuild.cli.wrapping import break_last
+from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
 from onnxbuild.engine.preview import Prospect
@@ -173,7 +173,7 @@ def test_long_causes_are_broken_into_lines() -> None:
     header = ["step", "why"]
     why = "it read " + ", ".join(f"file{number}.py" for number in range(20))
 
-    rows = break_last(header, [["export", why], ["slim", ""]])
+    rows = break_columns(header, [["export", why], ["slim", ""]], (1,))
 
     assert " ".join(row[1] for row in rows if row[0] != "slim") == why
     assert [row[0] for row in rows] == ["export", *[""] * (len(rows) - 2), "slim"]

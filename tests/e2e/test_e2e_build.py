@@ -252,6 +252,25 @@ def test_a_file_in_the_current_folder_hides_nothing_of_ours(project):
     assert ran(run_json(project)) == []
 
 
+def test_names_of_any_bytes_are_observed(project):
+    """A file whose name is no text, or has a line break in it, is a file like any other."""
+    (project / "data").mkdir()
+    for name in (b"data/\xff\xfe.txt", b"data/a\nb"):
+        with open(os.path.join(os.fsencode(project), name), "w") as file:
+            file.write("1")
+    model = project / "model.py"
+    model.write_text(
+        model.read_text() + "for name in os.listdir('data'):\n    open('data/' + name).close()\n"
+    )
+
+    run_json(project)
+
+    assert ran(run_json(project)) == []
+    with open(os.path.join(os.fsencode(project), b"data/\xff\xfe.txt"), "w") as file:
+        file.write("2")
+    assert "export" in ran(run_json(project))
+
+
 STAGE = """
 import subprocess, time
 

@@ -72,7 +72,7 @@ def test_stopped_build_leaves_no_process_and_loses_only_what_ran(held, number, c
     handle = os.pidfd_open(worker)
 
     build.send_signal(number)
-    build.communicate()
+    out, _ = build.communicate()
     gone = has_ended(handle)
     os.close(handle)
     release(held)
@@ -85,6 +85,10 @@ def test_stopped_build_leaves_no_process_and_loses_only_what_ran(held, number, c
     assert not published
     finished = {step["label"] for step in told if step["status"] == "cached"}
     assert "samples" in finished
+    if number != signal.SIGKILL:
+        said = json.loads(out)
+        assert [error["what"] for error in said["errors"]] == ["interrupted"]
+        assert {step["label"] for step in said["steps"] if step["status"] == "ran"} == finished
     assert set(ran(result)) == {step["label"] for step in result["steps"]} - finished
 
 

@@ -6,13 +6,14 @@ import signal
 
 import pytest
 
-from onnxbuild.executors.deaths import count_oom_kills, explain_death, name_exit
+from onnxbuild.executors.deaths import FULL, count_oom_kills, explain_death, name_exit
 
 
 @pytest.mark.parametrize(
     ("status", "oom_kills", "expected", "what"),
     [
         pytest.param(3 << 8, 0, "failed", "exit code 3", id="exit"),
+        pytest.param(FULL << 8, 0, "failed", "the disk of the store is full", id="full disk"),
         pytest.param(0, 0, "failed", "exit code 0", id="exit without a result"),
         pytest.param(signal.SIGSEGV, 0, "failed", "native code crashed (SIGSEGV)", id="crash"),
         pytest.param(signal.SIGABRT, 3, "failed", "native code crashed (SIGABRT)", id="abort"),

@@ -7,11 +7,11 @@ import sqlite3
 import tempfile
 import threading
 
-import numpy as np
 import pytest
 
 from onnxbuild.core.digest import digest_bytes
 from onnxbuild.observe.observer import Observer
+from onnxbuild.observe.scope import sites
 
 
 def read(path):
@@ -413,7 +413,7 @@ def test_the_system_is_not_observed(project):
     seen = project.observe(
         lambda: (
             read("/proc/self/status"),
-            np.genfromtxt("/etc/hosts", dtype=str, delimiter="no such text"),
+            eval(compile("open('/etc/hosts').close()", f"{sites()[0]}/probe.py", "eval")),
             os.path.exists("/etc/nothing-here"),
             os.path.exists("/usr/share/zoneinfo"),
             os.path.exists(tempfile.__file__),

@@ -13,7 +13,7 @@ from contracts.stores import StoreContract
 
 from onnxbuild.core.trace import Trace
 from onnxbuild.errors import StoreError
-from onnxbuild.stores import disks
+from onnxbuild.stores import actions, disks
 from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
@@ -252,3 +252,36 @@ def test_a_store_keeps_itself_out_of_git(tmp_path):
 
     assert (tmp_path / "made" / ".gitignore").read_text() == "*\n"
     assert not (tmp_path / "mine" / ".gitignore").exists()
+
+
+def test_a_store_that_cannot_be_written_can_be_read(tmp_path, monkeypatch):
+    """Explaining needs no more; a build says in words what it lacks."""
+    store = LocalStore(str(tmp_path))
+    store.record(make_trace("b3:x"))
+    store.close()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    store = LocalStore(str(tmp_path))
+
+    assert store.traces("b3:x") == (make_trace("b3:x"),)
+    with pytest.raises(StoreError, match="readonly"):
+        store.record(make_trace("b3:x"))
+    store.close()
+
+
+def test_a_full_disk_is_called_that(tmp_path, monkeypatch):
+    """What sqlite says of it is "disk I/O error"."""
+    monkeypatch.setattr(actions, "is_full", lambda _: True)
+    store = LocalStore(str(tmp_path))
+    store.actions._connect().execute("PRAGMA query_only=1")
+
+    with pytest.raises(StoreError, match="cannot use the action cache: the disk is full"):
+        store.record(make_trace("b3:x"))
+    store.close()
+
+
+def test_names_that_are_no_text_are_not_remembered(store):
+    """File systems allow any bytes; sqlite does not."""
+    store.remember_files({"/\udcff": ((1, 2, 3, 4), "b3:a"), "/b": ((1, 2, 3, 4), "b3:b")})
+
+    assert store.known_files() == {"/b": ((1, 2, 3, 4), "b3:b")}
