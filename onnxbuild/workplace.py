@@ -108,7 +108,7 @@ def open_workplace(
     compositions = compose_all(paths, list_words(overrides), multirun=multirun)
     plan = make_plan([item.recipe for item in compositions], list_words(only))
     settings = compositions[0].recipe.settings
-    with _open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
+    with open_store(store_folder(compositions[0].root, settings.store), look=look) as store:
         yield Workplace(
             compositions=compositions,
             plan=plan,
@@ -119,7 +119,7 @@ def open_workplace(
 
 
 @contextmanager
-def _open_store(folder: str, *, look: bool) -> Iterator[LocalStore]:
+def open_store(folder: str, *, look: bool) -> Iterator[LocalStore]:
     """Open a store. Where there is none and none can be made, an empty one is as good to look at."""
     with ExitStack() as stack:
         try:

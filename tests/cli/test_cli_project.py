@@ -191,6 +191,7 @@ def test_commands_after_a_run(onnxbuild, project: Path) -> None:
     assert plan.stdout.splitlines()[-1].endswith(" cached")
     assert "read tiny/model.py, unchanged since" in explained.stdout
     assert "building the tiny model" in log.stdout
+    assert onnxbuild("log", "reference").stdout == log.stdout
     assert size["recipes"]["tiny"]["unique"] == size["recipes"]["tiny"]["bytes"] > 0
     assert size["bytes"] >= size["recipes"]["tiny"]["bytes"]
     assert "ai.onnx 17" in looked.stdout
