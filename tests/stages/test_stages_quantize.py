@@ -178,6 +178,30 @@ def test_the_same_ranges_give_the_same_model(bench):
     assert set(quantize.inputs) == {"model", "ranges"}
 
 
+def test_weights_that_are_to_stay_float_in_the_file_count(bench):
+    """`AddQDQPairToWeight` rounds them when the file is loaded, and that is what was asked."""
+    stage = QuantizeStatic(data="d", extra_options={"AddQDQPairToWeight": True})
+
+    bench.apply(stage, bench.put(make()), bench.put_items(labelled()))
+
+    assert bench.notes["quantized_weights"] == 3
+    assert set(bench.notes["float_weights"]) == {"w1", "w2", "w3"}
+    assert bench.notes["quantized_share"] == 0
+
+
+def test_onnxruntimes_own_operators_take_16_bits_at_any_opset(bench, cosine):
+    """`UseQDQContribOps` is how a model below opset 21 gets them."""
+    model = bench.put(make(17))
+    extra = {"UseQDQContribOps": True}
+    stage = QuantizeStatic(data="d", activation_type="QUInt16", extra_options=extra)
+
+    wide = bench.apply(stage, model, bench.put_items(labelled()))
+
+    opsets = summary.summarize(bench.store.path(wide))["opsets"]
+    assert opsets == {"": 17, "com.microsoft": 1}
+    assert worst(bench, wide, model, cosine) > 0.99
+
+
 def test_excluded_weights_are_listed(bench):
     """What stays float is counted and named, with why."""
     model = bench.put(make())
@@ -204,6 +228,7 @@ def test_excluded_weights_are_listed(bench):
         pytest.param(QuantizeStatic(data="d"), 9, "needs opset 10", "export.opset", id="static at opset 9"),
         pytest.param(QuantizeStatic(data="d", weight_type="QInt16"), 17, "QInt16 needs opset 21", "QInt8", id="16 bits"),
         pytest.param(QuantizeStatic(data="d", activation_type="QInt8", weight_type="QUInt8"), 17, "does not go with", "QInt8", id="types"),
+        pytest.param(QuantizeStatic(data="d", calibration_providers=("CPUExecutionProvidr",)), 17, "CPUExecutionProvidr", "'CPUExecutionProvider'", id="provider"),
         pytest.param(QuantizeStatic(data="d", extra_options={"SmoothQuant": True}), 17, "SmoothQuant", "leave", id="smooth"),
         pytest.param(QuantizeStatic(data="d", extra_options={"CalibPercentil": 9}), 17, "CalibPercentil", "'CalibPercentile'", id="static extra"),
     ],

@@ -76,6 +76,12 @@ def _check(options: ObserveOptions, known: list[str]) -> None:
     known_options = (*CALIBRATION_OPTIONS, *QUANTIZER_OPTIONS)
     check_names(options.extra_options, known_options, option="extra_options", what="option")
     check_names(
+        options.calibration_providers,
+        ort.get_available_providers(),
+        option="calibration_providers",
+        what="provider",
+    )
+    check_names(
         options.op_types_to_quantize,
         known,
         option="op_types_to_quantize",
@@ -111,7 +117,7 @@ def _make(path: str, options: ObserveOptions, known: list[str], work: Work) -> A
         settings = sessions.options()
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         calibrater.infer_session = ort.InferenceSession(
-            augmented, settings, providers=["CPUExecutionProvider"]
+            augmented, settings, providers=list(options.calibration_providers)
         )
     except Exception as error:
         raise StageError(

@@ -32,9 +32,11 @@ def quantize(work: Work) -> dict[str, Artifact]:
     """Quantize; says in the notes which weights became integers and which did not."""
     options = build(QuantizeOptions, work.options)
     before = read(work.input("model"))
+    # onnxruntime's own operators take every type at any opset.
+    own = bool(options.extra_options.get("UseQDQContribOps")) and options.quant_format == "QDQ"
     opset = quantization.check_model(
         before,
-        [options.weight_type, options.activation_type],
+        [] if own else [options.weight_type, options.activation_type],
         least_half=quantization.HALF_QDQ if options.quant_format == "QDQ" else None,
     )
     _check_types(options)

@@ -30,6 +30,7 @@ WeightType: TypeAlias = Literal[
     "QInt8", "QUInt8", "QInt16", "QUInt16", "QInt4", "QUInt4", "QFLOAT8E4M3FN"
 ]
 ActivationType: TypeAlias = Literal["QInt8", "QUInt8", "QInt16", "QUInt16", "QFLOAT8E4M3FN"]
+CPU = ("CPUExecutionProvider",)
 CalibrateMethod: TypeAlias = Literal["minmax", "entropy", "percentile", "distribution"]
 
 
@@ -38,6 +39,7 @@ class ObserveOptions:
     """What the observed ranges depend on, besides model and data."""
 
     calibrate_method: CalibrateMethod = "minmax"
+    calibration_providers: tuple[str, ...] = CPU
     op_types_to_quantize: tuple[str, ...] = ()
     extra_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,6 +93,9 @@ class QuantizeStatic(Stage):
     """How a range is made of the values seen: their extremes, or without outliers by ``entropy`` or
     ``percentile``; ``distribution`` is for float 8."""
 
+    calibration_providers: tuple[str, ...] = CPU
+    """The execution providers on which the values are observed; they must be installed."""
+
     op_types_to_quantize: tuple[str, ...] = ()
     """Operators to quantize; all that can be, if left out."""
 
@@ -136,6 +141,7 @@ class QuantizeStatic(Stage):
         extra = {k: v for k, v in self.extra_options.items() if k not in QUANTIZER_OPTIONS}
         return ObserveOptions(
             calibrate_method=self.calibrate_method,
+            calibration_providers=self.calibration_providers,
             op_types_to_quantize=self.op_types_to_quantize,
             extra_options=extra,
         )
