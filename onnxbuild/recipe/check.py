@@ -16,6 +16,14 @@ from onnxbuild.recipe.messages import schema_mistakes
 from onnxbuild.recipe.mistakes import KeyPath, Mistake, did_you_mean, dotted
 from onnxbuild.recipe.sources import Sources
 
+EXPORTING: Mapping[str, Any] = {
+    "exporter": "auto",
+    "constant_folding": True,
+    "strict": False,
+    "custom_opsets": {},
+}
+"""Keys of ``export`` that do something to a PyTorch model alone, with their usual values."""
+
 MODELS = ("entry", "onnx", "program", "huggingface")
 DYNAMO = range(18, 26)
 TORCHSCRIPT = range(9, 24)
@@ -86,6 +94,14 @@ class _Words:
                     ("model", key),
                     f"`{key}` goes with `entry`, not with `{given[0]}`",
                     "leave it out",
+                    "key",
+                )
+        for key, usual in EXPORTING.items() if given[:1] == ["onnx"] else ():
+            if self.section("export").get(key, usual) != usual:
+                yield self.mistake(
+                    ("export", key),
+                    f"`{key}` says how to export, and the model is an ONNX file already",
+                    "leave it out; the stage `onnxoptimizer` folds constants, for one",
                     "key",
                 )
         has_own = given[:1] in (["onnx"], ["program"])

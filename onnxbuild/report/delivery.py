@@ -23,7 +23,7 @@ from onnxbuild.errors import OnnxbuildError
 from onnxbuild.planner import Plan, Variant
 from onnxbuild.recipe.schema import Recipe
 from onnxbuild.report.build_json import make_build_json
-from onnxbuild.report.exceptions import tell_exceptions
+from onnxbuild.report.exceptions import converts, tell_exceptions
 from onnxbuild.report.judge import Finding, fidelity_summary, judge
 from onnxbuild.report.result import Fidelity, Problem, RecipeResult, VariantResult
 from onnxbuild.stores.actions import DamagedCacheError
@@ -150,9 +150,8 @@ class Delivery:
         output: Output | None = variant.model
         while output is not None:
             trace = self._build.trace_of(output)
-            told = tell_exceptions(trace.notes) if trace else ""
-            if told:
-                return told
+            if trace and converts(trace.notes):
+                return tell_exceptions(trace.notes)
             output = output.step.inputs.get("model")
         return ""
 

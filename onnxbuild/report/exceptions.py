@@ -12,6 +12,11 @@ COUNTED = {"quantized_weights": "float_weights", "float16_weights": "float32_wei
 """Notes of the stages: how many weights were converted, and which were not, each with why."""
 
 
+def converts(notes: Mapping[str, Any]) -> bool:
+    """Tell whether a step has converted weights: it then knows of all that were left."""
+    return any(name in notes for name in COUNTED)
+
+
 def tell_exceptions(notes: Mapping[str, Any]) -> str:
     """Say which weights a stage left as they were; empty where it left none, or converts none."""
     for converted, left_out in COUNTED.items():

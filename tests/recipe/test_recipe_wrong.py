@@ -73,6 +73,10 @@ CASES = {
     ),
     "two_models": GOOD.replace("  weights: net/weights.safetensors", "  onnx: net/model.onnx"),
     "weights_for_onnx": "model: {onnx: net/model.onnx, weights: net/weights.safetensors}\n",
+    "exporting_an_onnx_file": (
+        "model: {onnx: net/model.onnx}\n"
+        "export: {exporter: torchscript, constant_folding: false, strict: false, opset: 18}\n"
+    ),
     "no_inputs": "model: {entry: net/model.py:build}\n",
     "missing_files": GOOD.replace("weights.safetensors", "weight.safetensors").replace(
         "net/model.py", "nets/model.py"

@@ -73,6 +73,13 @@ class Adapter:
             if not given:
                 raise ModelError("the model returns no tensor", where="outputs")
             self.outputs, self.order = match_outputs(given, self._declared)
+            both = [name for name in self.outputs if name in self.inputs]
+            if both:
+                raise ModelError(
+                    f"an input and an output are both named {both[0]!r}, and a graph has each name once",
+                    where="outputs",
+                    hint=f"name all outputs under `outputs:`, in the order of {', '.join(given)}",
+                )
             self._given = given
         elif given != self._given:
             raise ModelError(

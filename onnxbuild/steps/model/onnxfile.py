@@ -84,6 +84,13 @@ def load_predictor(
             found = session.run(given, feed)
         except Exception as error:
             raise ModelError(f"the model fails: {describe(error)}", where="model.onnx") from error
+        for name, value in zip(given, found, strict=True):
+            if not isinstance(value, np.ndarray):
+                raise ModelError(
+                    f"the file's output {name!r} is a {type(value).__name__} of tensors or a map, and no tensor",
+                    where="outputs",
+                    hint="verify needs tensors: take them out of it in the model",
+                )
         return {name: found[index] for name, index in zip(names, order, strict=True)}
 
     return predict

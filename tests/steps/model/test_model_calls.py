@@ -134,6 +134,22 @@ def test_outputs_match_by_name_else_by_order():
     assert {name: int(item) for name, item in kept.items()} == {"logits": 1, "corners": 2}
 
 
+def test_an_output_may_not_have_the_name_of_an_input():
+    """A graph has each name once; what to do is said before an exporter stumbles."""
+
+    class Net(nn.Module):
+        def forward(self, logits):
+            return {"logits": logits + 1, "boxes": logits}
+
+    value = [torch.zeros(1)]
+
+    with pytest.raises(ModelError, match="both named 'logits'") as caught:
+        Adapter(Net(), ["logits"], None).call(value)
+
+    assert caught.value.hint.endswith("in the order of logits, boxes")
+    assert set(Adapter(Net(), ["logits"], ["scores", "places"]).call(value)) == {"scores", "places"}
+
+
 def test_children_of_any_name_are_the_users(bench):
     """A child named like something of ours does not get in the way."""
 
