@@ -39,6 +39,12 @@ MOST_NODES = 300
 MOST_BYTES = 512_000_000
 """Bytes of the results inside that are held at once at the largest sample."""
 
+LARGEST = 65504
+"""The largest number in half precision."""
+
+SLACK = 4
+"""By how much larger other values of the inputs may make a result."""
+
 MOST_ROUNDS = 64
 """Infinities that are put in place, one after the other."""
 
@@ -98,9 +104,15 @@ def look_at_half(
     return found
 
 
-def fits(half: Mapping[str, Any], ratio: float) -> bool:
-    """Tell whether a sample `ratio` times as large as the one that gave `half` can be looked at as well."""
-    return bool(half.get("bytes", 0) * ratio <= MOST_BYTES)
+def may_overflow(half: Mapping[str, Any], ratio: float) -> bool:
+    """Tell whether a sample `ratio` times as large as the one that gave `half` must be looked at as well.
+
+    Sums grow with the elements that are summed up, products of two such with their square; a factor is left for
+    values that happen to be larger. Not where the results inside would not fit into memory.
+    """
+    if half.get("bytes", 0) * ratio > MOST_BYTES:
+        return False
+    return bool(half.get("largest", math.inf) * SLACK * ratio**2 > LARGEST)
 
 
 def uses_half(model: ir.Model) -> bool:
