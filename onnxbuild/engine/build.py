@@ -106,6 +106,10 @@ class Build:
         self._started = True
         self._drive(instructions)
 
+    def add(self, steps: Sequence[Step]) -> None:
+        """Bring more steps up to date, whose inputs are outputs of those that are there."""
+        self._drive(self.scheduler.add(steps))
+
     def results(self, output: Output) -> Artifact | None:
         """Give the result that an output has now; None when its step did not end well."""
         node = self.scheduler.nodes[self.scheduler.number[id(output.step)]]
@@ -215,16 +219,14 @@ class Build:
 
     def _holds(self, trace: Trace) -> bool:
         site, roots = self._site, dict(self._site.roots)
-        files = [name for kind, name, _ in trace.observations if kind == "file" and name[0] == "."]
-        paths = [find_path(name, site.root, roots) for name in files]
+        names = [name for kind, name, _ in trace.observations if (kind, name[0]) == ("file", ".")]
+        paths = [find_path(name, site.root, roots) for name in names]
         watching = self._witness if self._witness is not None and self._jobs else None
         # What is vouched for is not opened: an open of it meanwhile is somebody else's.
         opened = [path for path in paths if not is_vouched(path, self._known)] if watching else []
         with watching.own(opened) if watching and opened else nullcontext():
-            return (
-                first_broken(trace.observations, site.root, roots, self._known, site.ignored)
-                is None
-            )
+            facts = trace.observations
+            return first_broken(facts, site.root, roots, self._known, site.ignored) is None
 
     def _take(self, number: int, trace: Trace, status: Status) -> Found | Grew:
         record = self._record(number)

@@ -124,6 +124,14 @@ class Scheduler:
             self._advance(number)
         return self._instructions()
 
+    def add(self, steps: Iterable[Step]) -> list[Instruction]:
+        """Take more steps, and give what to do for them."""
+        first = len(self.nodes)
+        self._add(steps, {})
+        for number in range(first, len(self.nodes)):
+            self._advance(number)
+        return self._instructions()
+
     def handle(self, event: Event) -> list[Instruction]:
         """Take in what happened and give what to do next."""
         if event.node is not None:

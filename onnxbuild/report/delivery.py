@@ -25,6 +25,7 @@ from onnxbuild.recipe.schema import Recipe
 from onnxbuild.report.build_json import make_build_json
 from onnxbuild.report.exceptions import converts, tell_exceptions
 from onnxbuild.report.judge import Finding, fidelity_summary, judge
+from onnxbuild.report.locating import find_first_bad
 from onnxbuild.report.result import Fidelity, Problem, RecipeResult, VariantResult
 from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
@@ -141,6 +142,7 @@ class Delivery:
         )
         missed = [item for item in findings if item.level == "gate" and not item.passed]
         if missed:
+            missed = find_first_bad(variant, missed, measured["fidelity"], self._build_late)
             self._problems.extend(self._gate_problem(variant, item, result.path) for item in missed)
             return result
         return self._publish(variant, model, result, measured, folder)
@@ -172,6 +174,12 @@ class Delivery:
                 return None
             values[name] = self._read(artifact)
         return values
+
+    def _build_late(self, output: Output) -> Any:
+        """Build a step that is not planned, since it is seldom needed, and read what it gives."""
+        self._build.add([output.step])
+        artifact = self._build.results(output)
+        return None if artifact is None else self._read(artifact)
 
     def _read(self, artifact: Artifact) -> Any:
         if artifact.inline is not None:

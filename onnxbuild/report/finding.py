@@ -31,6 +31,9 @@ class Finding:
     level: Level = "gate"
     """A gate that is missed keeps the variant from being published."""
 
+    numbers: bool = False
+    """It is about how far the model's numbers are off, or what that does to the metric."""
+
     def describe(self) -> str:
         """Say it in a sentence."""
         place = f" of {self.where}" if self.where else ""

@@ -151,6 +151,7 @@ def _judge_exact(output: str, shapes: list[tuple[str, Json]], most: float) -> Fi
     name, item = max(shapes, key=lambda shape: float(shape[1]["mismatched"]))
     return Finding(
         what="share of values that differ",
+        numbers=True,
         asked=f"at most {number(most)}",
         measured=number(item["mismatched"]),
         where=place(output, name),
@@ -172,6 +173,7 @@ def _judge_tolerance(
         )
         yield Finding(
             what="absolute error",
+            numbers=True,
             asked=f"at most {number(atol)} + {number(rtol)} x |PyTorch's value|",
             measured=f"{number(error)} where PyTorch's value is {number(size)} in size",
             where=place(output, name),
@@ -182,6 +184,7 @@ def _judge_tolerance(
         name, item = max(shapes, key=lambda shape: _or(shape[1]["scaled"], float("inf")))
         yield Finding(
             what="scaled error",
+            numbers=True,
             asked=f"at most {number(tolerance.scaled)}",
             measured=number(item["scaled"]),
             where=place(output, name),
@@ -192,6 +195,7 @@ def _judge_tolerance(
         name, item = min(shapes, key=lambda shape: _or(shape[1]["cosine"], -2.0))
         yield Finding(
             what="cosine",
+            numbers=True,
             asked=f"at least {number(tolerance.cosine)}",
             measured=number(item["cosine"]),
             where=place(output, name),
@@ -298,6 +302,7 @@ def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -
         if verify.at_least is not None:
             yield Finding(
                 what=called,
+                numbers=True,
                 asked=f"at {'least' if sign > 0 else 'most'} {number(verify.at_least)}",
                 measured=number(value),
                 passed=sign * (value - verify.at_least) >= -SLACK,
@@ -306,6 +311,7 @@ def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -
             known = (reference or {}).get(name)
             yield Finding(
                 what=called,
+                numbers=True,
                 asked=f"at most {number(verify.max_drop)} worse than PyTorch's {number(known)}",
                 measured=number(value),
                 passed=known is not None and sign * (known - value) <= verify.max_drop + SLACK,

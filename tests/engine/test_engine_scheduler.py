@@ -246,3 +246,16 @@ def test_any_graph_runs_each_step_once_after_its_inputs(data):
         for output in step.inputs.values():
             if step.label in position and output.step.label in position:
                 assert position[output.step.label] < position[step.label]
+
+
+def test_steps_that_are_added_later_are_looked_up_like_any_other():
+    """Their inputs are done by then; nothing else is asked for again."""
+    first = make_step("first")
+    scheduler = Scheduler([first], jobs=1)
+    drive(scheduler)
+    late = make_step("late", first)
+
+    instructions = scheduler.add([late, make_step("later", late)])
+
+    assert instructions == [LookUp(1, {"from_first": make_artifact("first")})]
+    assert scheduler.handle(Missing(1)) == [Run(1, {"from_first": make_artifact("first")})]

@@ -41,3 +41,37 @@ def verify(recipe: Recipe, name: str, model: Output, sampling: Step, expected: O
         resources=Resources(isolate=True),
     )
     return Output(step, "fidelity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocateOptions:
+    """Where two models are looked into."""
+
+    sample: str = "example"
+    """Name of the shape of the sample that both run on."""
+
+    threads: int = 1
+    """Threads of onnxruntime."""
+
+
+def locate(name: str, model: Output, exported: Output, fidelity: Output, sample: str) -> Output:
+    """Make the step that says how far each node of a variant is from the exported model's, in order.
+
+    For a variant that missed a gate; `fidelity` is the output of its verification.
+    """
+    step = Step(
+        run="onnxbuild.steps.verify.locate:locate",
+        label=f"locate the error of {name}",
+        options=LocateOptions(sample=sample),
+        inputs={
+            "model": model,
+            "exported": exported,
+            "samples": fidelity.step.inputs["samples"],
+            "shapes": fidelity.step.inputs["shapes"],
+        },
+        outputs=("errors",),
+        libraries=("numpy", "onnx", "onnxruntime"),
+        machine=True,
+        resources=Resources(isolate=True),
+    )
+    return Output(step, "errors")
