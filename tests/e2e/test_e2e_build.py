@@ -247,10 +247,13 @@ def test_variable_that_the_recipe_withholds_is_told_of(project):
 
 def test_a_file_in_the_current_folder_hides_nothing_of_ours(project):
     """`python -m onnxbuild` is no reason to import a colorsys.py that happens to lie there."""
-    (project / "colorsys.py").write_text("raise RuntimeError\n")
+    for name in ("colorsys.py", "tempfile.py"):
+        (project / name).write_text("raise RuntimeError\n")
     shutil.rmtree(project / "artifacts")
 
     assert ran(run_json(project)) == []
+    # Nor does the server of the workers look there.
+    assert ran(run_json(project, "--rerun", "samples")) == ["samples"]
 
 
 def test_names_of_any_bytes_are_observed(project):

@@ -32,6 +32,9 @@ def finish(model: ir.Model, options: ExportOptions) -> None:
                 hint=f"say `keep_initializers_as_inputs: true`, or {INITIALIZERS_FREE} and more",
             )
         model.ir_version = export.ir_version
+    for domain, version in export.custom_opsets.items():
+        # The exporter names only those that a node is of.
+        model.opset_imports.setdefault(domain, version)
     model.metadata_props.clear()
     for key in sorted(export.metadata):
         model.metadata_props[key] = export.metadata[key]

@@ -407,6 +407,15 @@ def test_sizes_that_a_dimension_does_not_have_are_no_matter(bench):
     assert exported.worst() < 1e-6
 
 
+def test_custom_opsets_are_in_the_file(bench):
+    """Whether a node is of them or not: what is asked is what the file has."""
+    bench.write("net.py", "from torch import nn\ndef build():\n    return nn.ReLU()\n")
+
+    exported = bench.export("net.py:build", X, opset=17, custom_opsets={"com.example": 2})
+
+    assert dict(exported.model.opset_imports) == {"": 17, "com.example": 2}
+
+
 def test_a_model_that_draws_in_forward_is_named(bench):
     """No exporter is to blame for numbers that the model does not give twice."""
     bench.write(
