@@ -179,12 +179,12 @@ class _Words:
                 ("export", "opset"),
                 f"no exporter writes opset {number}; the oldest is {TORCHSCRIPT[0]}",
             )
-        for key, only in (
-            ("keep_initializers_as_inputs", "torchscript"),
-            ("custom_opsets", "torchscript"),
-            ("strict", "dynamo"),
+        for key, only, other in (
+            ("keep_initializers_as_inputs", "torchscript", "dynamo"),
+            ("custom_opsets", "torchscript", "dynamo"),
+            ("strict", "dynamo", "torchscript"),
         ):
-            if export.get(key) and exporter not in {"auto", only}:
+            if export.get(key) and exporter == other:
                 yield self.mistake(
                     ("export", key),
                     f"`{key}` is for the {only} exporter, and `exporter:` says {exporter}",

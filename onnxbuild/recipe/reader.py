@@ -145,6 +145,9 @@ class _Reading:
                 pass
 
     def take_scalar(self, event: Any, span: Span) -> None:
+        if "\0" in event.value:
+            # An escape in double quotes can write it; no name of a file or of anything else may hold it.
+            self.stop("the character U+0000 has no place in a recipe", span)
         value = self.resolve(event, span)
         frame = self.open[-1] if self.open else None
         if frame is not None and isinstance(frame.value, dict) and frame.key is None:

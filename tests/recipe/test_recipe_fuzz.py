@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from onnxbuild import registry
@@ -43,6 +43,7 @@ def is_composed_or_refused(text, overrides=()):
 
 
 @settings(max_examples=300, deadline=None)
+@example({"export": {"exporter": [], "strict": "at_least"}})
 @given(st.dictionaries(st.sampled_from(sorted(fields_of(Recipe))), VALUES, max_size=5))
 def test_any_values_under_any_keys(data):
     """Wrong types in every place."""

@@ -92,6 +92,7 @@ def test_an_alias_bomb_is_refused():
         pytest.param("{a: {[1]: 2}}\n", "a key must be text", id="list-key"),
         pytest.param(b"a: \xff\n", "r.yaml:1:4: this is not UTF-8: byte 0xff", id="latin1"),
         pytest.param("a: x\nb: \x00\n", "the character U+0000 has no place", id="nul"),
+        pytest.param('a: "x\\0"\n', "the character U+0000 has no place in a recipe", id="nul-escape"),
         pytest.param("[" * 200, "nested more than 50 deep", id="deep"),
         pytest.param("[" * 100_000, "nested more than 50 deep", id="very-deep"),
         pytest.param("a: {<<: 3}\n", "`<<` takes a mapping", id="merge"),
