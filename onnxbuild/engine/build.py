@@ -372,11 +372,10 @@ class Build:
         else:
             self._store.record(trace)
         self._listen(StepRan(record.step, outcome.seconds))
-        # Run again without need, a step may give another result: what is used stays what was first.
-        first = self._find(number, self._store.traces(record.key))
-        if not self._rerun(record.step) or first is None:
-            first = trace
-        return [self._take(number, first, "ran")]
+        if self._rerun(record.step):
+            # Run again without need, a step may give another result: what is used stays what was first.
+            trace = self._find(number, self._store.traces(record.key)) or trace
+        return [self._take(number, trace, "ran")]
 
     def _fail(self, number: int, outcome: Outcome) -> Failed:
         record = self._record(number)

@@ -65,14 +65,13 @@ def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt
     """Give sizes for which the guards of a captured program do not hold: of each the first, the middle, the last."""
     # Not public, and nothing else tells: the guards that torch checks when the program is called.
     guards: Sequence[str] = getattr(program, "_guards_code", ())
-    trace = dict(target.shapes[0]["sizes"])
+    trace, bounds = dict(target.shapes[0]["sizes"]), find_bounds(target)
     doubts: list[Doubt] = []
     for guard in guards:
         text = SIZE.sub(lambda found: _name(found, target), guard)
         names = set(re.findall(r"sizes\['(.*?)'\]", text))
         for dim in sorted(names & trace.keys()):
-            low, high = find_bounds(target)[dim]
-            sizes = _spread(low, high, target.multiples.get(dim, 1))
+            sizes = _spread(*bounds[dim], step=target.multiples.get(dim, 1))
             failing = [size for size in sizes if not _holds(text, {**trace, dim: size})]
             why = re.sub(r"sizes\['(.*?)'\]", r"\1", text)
             picked = {failing[0], failing[len(failing) // 2], failing[-1]} if failing else set()
