@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from queue import SimpleQueue
@@ -23,11 +23,13 @@ from onnxbuild.engine.preview import Prospect, preview
 from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
 from onnxbuild.planner import Plan, find_label
+from onnxbuild.recipe.schema import Collecting
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.endings import find_status, list_failures, list_steps
 from onnxbuild.report.result import BuildResult
-from onnxbuild.stores.actions import DamagedCacheError, LogEntry
+from onnxbuild.stores.actions import LogEntry
+from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.workplace import (
     Recipes,
     Workplace,
@@ -142,7 +144,10 @@ def _build(
         note_logs(workplace, process)
         delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
         published = delivery.deliver(workplace.settings.artifacts)
+        store.use(record.trace for record in process.records if record.trace is not None)
     note_latest(workplace, process)
+    if workplace.settings.gc and any(record.status == "ran" for record in process.records):
+        collect_by_itself(workplace)
     result = BuildResult(
         status=find_status(published.problems, process),
         recipes=published.recipes,
@@ -183,7 +188,8 @@ def _process(
         lambda name, outcome: outcomes.put((name, outcome)), slots
     )
     with (
-        store.folder() as folder,
+        store.lease(),
+        store.folder() if store.is_writable else nullcontext("") as folder,
         NetWitness(site.root, site.ignored) as witness,
         # Inline executors fork, and a fork amid an import never gets past it.
         _writer_loading(hear, may_load=settings.executor != "inline") as listen,
@@ -277,6 +283,20 @@ def view(workplace: Workplace) -> PlanView:
         facts.update(step_facts(item.step))
         facts.update(item.trace.observations if item.trace else ())
     return PlanView(plan=workplace.plan, prospects=tuple(prospects), facts=tuple(sorted(facts)))
+
+
+def collect_by_itself(workplace: Workplace) -> None:
+    """Keep the store within the bounds that the settings give it."""
+    # Loaded here: most builds collect nothing.
+    from onnxbuild.core.quantities import read_age, read_size
+    from onnxbuild.stores.collect import Bounds, collect
+
+    said = workplace.settings.gc or Collecting()
+    bounds = Bounds(
+        max_size=None if said.max_size is None else read_size(said.max_size),
+        older_than=None if said.older_than is None else read_age(said.older_than),
+    )
+    collect(workplace.store, bounds)
 
 
 def build_facts(process: Build) -> tuple[Fact, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import onnxbuild
+from onnxbuild.core import files as file_layer
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_bytes, digest_file, digest_value
 from onnxbuild.core.events import Event, Said
@@ -27,7 +28,7 @@ from onnxbuild.report.exceptions import converts, tell_exceptions
 from onnxbuild.report.judge import Finding, fidelity_summary, judge
 from onnxbuild.report.locating import find_first_bad
 from onnxbuild.report.result import Fidelity, Problem, RecipeResult, VariantResult
-from onnxbuild.stores.actions import DamagedCacheError
+from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
 
@@ -64,6 +65,8 @@ class Delivery:
         self._listen = listen
         self._problems: list[Problem] = []
         self._facts: list[Fact] = []
+        self._published: dict[str, tuple[str, Mapping[str, str]]] = {}
+        """By folder: the recipe, and the digests of the files."""
 
     def deliver(self, artifacts: str) -> Delivered:
         """Publish every variant that passed under ``<artifacts>/<recipe>/<variant>/``."""
@@ -79,6 +82,7 @@ class Delivery:
                 self._problems.append(_read_problem(variant, error))
                 result = _unpublished(variant, folder)
             recipes[variant.recipe][variant.name] = result
+        self._note_published()
         leftover = [
             folder
             for name, recipe in self._recipes.items()
@@ -93,6 +97,17 @@ class Delivery:
             facts=tuple(self._facts),
             leftover=tuple(leftover),
         )
+
+    def _note_published(self) -> None:
+        """Have the store know what stands behind published folders: collecting spares that."""
+        for folder, (recipe, contents) in self._published.items():
+            traces = [
+                record.trace
+                for record in self._build.records
+                # Steps that a step answered with are no part of the plan: they count for every recipe.
+                if record.trace and recipe in self._plan.owners.get(id(record.step), (recipe,))
+            ]
+            self._store.note_variant(folder, contents, traces)
 
     def _find_leftover(self, folder: str, recipe: Recipe) -> list[str]:
         """Find variants that the recipe does not publish any more: nothing keeps them up to date."""
@@ -197,7 +212,8 @@ class Delivery:
     ) -> VariantResult:
         recipe = self._recipes[variant.recipe]
         external = recipe.export.external_data
-        identity = digest_value([model.digest, external, digest_code("onnxbuild.graph.save")])
+        written_by = digest_value([external, digest_code("onnxbuild.graph.save")])
+        identity = f"{model.digest} {written_by}"
         made = self._store.actions.published(identity)
 
         def text(files: Mapping[str, tuple[str, int]]) -> str:
@@ -218,7 +234,9 @@ class Delivery:
             self._build.ensure([variant.model])
             made = self._replace(model, external, folder, text)
             self._store.actions.note_published(identity, made)
-        for name, digest in _contents(made, text(made)).items():
+        contents = _contents(made, text(made))
+        self._published[folder] = (variant.recipe, contents)
+        for name, digest in contents.items():
             place = name_path(os.path.join(folder, name), self._root, {})
             self._facts.append(("file", place, digest))
         return replace(
@@ -245,6 +263,7 @@ class Delivery:
             for name in names:
                 path = os.path.join(staging, name)
                 made[name] = (digest_file(path), os.path.getsize(path))
+            file_layer.at("write", os.path.join(staging, BUILD_JSON))
             with open(os.path.join(staging, BUILD_JSON), "w", encoding="utf-8") as file:
                 file.write(text(made))
 
