@@ -11,6 +11,8 @@ from typing import Any
 from onnxbuild.core import files
 from onnxbuild.errors import StoreError
 from onnxbuild.stores.disks import is_full, network_of
+from onnxbuild.stores.leases import FOLDER, OPENING
+from onnxbuild.stores.locks import locked
 
 LAYOUT = 1
 """Changes when the tables do; a store with another layout is refused in words."""
@@ -136,7 +138,9 @@ class Database:
             )
             try:
                 if self.is_writable:
-                    self._prepare(connection)
+                    # Turning a new file into one with a log waits for nobody: one at a time.
+                    with locked(os.path.join(os.path.dirname(self.path), FOLDER, OPENING)):
+                        self._prepare(connection)
                 else:
                     self._check_layout(connection)
             except BaseException:

@@ -11,13 +11,17 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+
+from onnxbuild.stores.locks import locked
 
 FOLDER = "leases"
 GATE = "gate"
 """Name of the gate's file in the folder of leases."""
+OPENING = "opening"
+"""Name of the file there that whoever opens the action cache locks."""
+NO_LEASES = frozenset({GATE, OPENING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,29 +65,14 @@ class Lease:
         os.close(self._handle)
 
 
-@contextmanager
-def shared(store: str) -> Iterator[None]:
+def shared(store: str) -> AbstractContextManager[None]:
     """Keep collections from removing anything for a moment."""
-    with _locked(store, fcntl.LOCK_SH):
-        yield
+    return locked(os.path.join(store, FOLDER, GATE), shared=True)
 
 
-@contextmanager
-def alone(store: str) -> Iterator[None]:
+def alone(store: str) -> AbstractContextManager[None]:
     """Keep everybody from looking anything up for a moment."""
-    with _locked(store, fcntl.LOCK_EX):
-        yield
-
-
-@contextmanager
-def _locked(store: str, how: int) -> Iterator[None]:
-    path = os.path.join(store, FOLDER, GATE)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, how)
-        yield
-    finally:
-        os.close(handle)
+    return locked(os.path.join(store, FOLDER, GATE))
 
 
 def find_held(store: str) -> Held:
@@ -92,7 +81,7 @@ def find_held(store: str) -> Held:
     since: list[int] = []
     keys: set[str] = set()
     for name in sorted(os.listdir(folder)):
-        if name == GATE:
+        if name in NO_LEASES:
             continue
         path = os.path.join(folder, name)
         try:

@@ -6,13 +6,15 @@ import os
 from collections.abc import Container, Iterable, Iterator
 
 from onnxbuild.core.digest import PREFIX
+from onnxbuild.stores.claims import LOCK
 from onnxbuild.stores.inventory import Item
+from onnxbuild.stores.leases import NO_LEASES
 from onnxbuild.stores.local import LocalStore
 
 UNASKED = 30 * 86400.0
 """Seconds after which an answer that nobody asked for is forgotten."""
 
-KEPT = frozenset({"lock", "gate"})
+KEPT = NO_LEASES | {LOCK}
 """Files of ``claims/`` and ``leases/`` that are no build's."""
 
 
