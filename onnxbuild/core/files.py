@@ -134,8 +134,8 @@ def remove_tree(path: str) -> None:
 @contextlib.contextmanager
 def private_folder(parent: str, prefix: str) -> Iterator[str]:
     """Make a folder of one's own below `parent`, removed at the end. Raises `StoreError`."""
-    at("create", parent)
     try:
+        at("create", parent)
         path = tempfile.mkdtemp(prefix=prefix, dir=parent)
     except OSError as error:
         raise explain(error, parent) from error

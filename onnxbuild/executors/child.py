@@ -39,11 +39,14 @@ BROKEN = 70
 
 
 def make_folder(store: str) -> str:
-    """Make a job's private folder inside the store."""
+    """Make a job's private folder inside the store. Raises `StoreError`."""
     parent = os.path.join(store, "tmp")
-    files.at("create", parent)
-    os.makedirs(parent, exist_ok=True)
-    return tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent)
+    try:
+        files.at("create", parent)
+        os.makedirs(parent, exist_ok=True)
+        return tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent)
+    except OSError as error:
+        raise files.explain(error, store) from error
 
 
 def remove_folder(folder: str) -> None:

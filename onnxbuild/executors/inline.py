@@ -10,6 +10,7 @@ from importlib import import_module
 from threading import Lock, Thread
 
 from onnxbuild.core.ports import Deliver, Job
+from onnxbuild.errors import StoreError
 from onnxbuild.executors.child import (
     conclude,
     fork_worker,
@@ -19,7 +20,13 @@ from onnxbuild.executors.child import (
 )
 from onnxbuild.executors.deaths import Death, count_oom_kills, explain_death
 from onnxbuild.executors.family import kill_family, kill_group
-from onnxbuild.executors.messages import WORKER, Json, job_to_json, outcome_from_json
+from onnxbuild.executors.messages import (
+    WORKER,
+    Json,
+    job_to_json,
+    outcome_from_json,
+    refused,
+)
 from onnxbuild.observe.loader import drop_project_modules, project_modules
 
 
@@ -65,7 +72,10 @@ class InlineExecutor:
             self.cancel(job_id)
 
     def _run_forked(self, job: Json) -> Json:
-        folder = make_folder(job["store"])
+        try:
+            folder = make_folder(job["store"])
+        except StoreError as error:
+            return refused(error)
         oom_kills = count_oom_kills()
         try:
             pid = fork_worker(job, folder, _let_go)

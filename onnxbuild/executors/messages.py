@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Failure, Job, Outcome, Status
 from onnxbuild.core.values import build, hints, plain
+from onnxbuild.errors import OnnxbuildError
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object."""
@@ -51,7 +52,15 @@ def ended(
     log: str = "",
     kind: str = "StepError",
     memory: int = 0,
+    where: str = "",
 ) -> Json:
     """Make the outcome of a job that could not say itself how it ended."""
-    failure = Failure(what=what, hint=hint, kind=kind)
+    failure = Failure(what=what, where=where, hint=hint, kind=kind)
     return outcome_to_json(Outcome(status=status, failure=failure, log=log, memory=memory))
+
+
+def refused(error: OnnxbuildError) -> Json:
+    """Give the outcome of a job that could not even be started."""
+    return ended(
+        "failed", error.what, where=error.where, hint=error.hint, kind=type(error).__name__
+    )

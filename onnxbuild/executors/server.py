@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
-from onnxbuild.core import files
+from onnxbuild.errors import StoreError
 from onnxbuild.executors import messages
 from onnxbuild.executors.child import (
     conclude,
@@ -41,7 +41,7 @@ from onnxbuild.executors.child import (
 from onnxbuild.executors.deaths import Death, count_oom_kills, explain_death
 from onnxbuild.executors.environment import own_path
 from onnxbuild.executors.family import adopt_orphans, kill_group, kill_orphans
-from onnxbuild.executors.messages import WORKER, Json, ended
+from onnxbuild.executors.messages import WORKER, Json, ended, refused
 from onnxbuild.observe import hooks
 
 GRACE = 0.05
@@ -221,10 +221,8 @@ class Server:
         oom_kills = count_oom_kills()
         try:
             folder = make_folder(job["store"])
-        except OSError as error:
-            refused = files.explain(error, job["store"])
-            outcome = ended("failed", str(refused), hint=refused.hint, kind="StoreError")
-            self._say_ended(job, outcome)
+        except StoreError as error:
+            self._say_ended(job, refused(error))
             return
         deadline = None if job["timeout"] is None else time.monotonic() + job["timeout"]
         try:

@@ -105,13 +105,15 @@ class _Collection:
         self._done.kept = sum(item.size for item in items)
         self._holdings = read_holdings(self._store)
         self._logs = set(name_logs(self._store, self._cutoff))
+        # Before their files go, which would make them look as if they were in use.
+        folders = list(list_folders(self._store, oldest))
         for leftover in list_leftovers(items, oldest, time.time()):
             self._remove(leftover)
         self._remove_unreferenced(oldest)
         self._remove_results()
         self._remove_answers(items, oldest)
         if not self._dry_run:
-            self._tidy(oldest)
+            self._tidy(folders, oldest)
         return self._done
 
     def _oldest(self, since: int | None) -> int:
@@ -209,9 +211,9 @@ class _Collection:
         self._done.freed += size
         self._done.kept -= size
 
-    def _tidy(self, oldest: int) -> None:
+    def _tidy(self, folders: Iterable[str], oldest: int) -> None:
         """Remove folders that killed builds have left, and what is remembered of things that are gone."""
-        for folder in list_folders(self._store, oldest):
+        for folder in folders:
             files.remove_tree(folder)
         variants = [os.path.join(self._store.root, name) for name in self._store.actions.variants()]
         for parent in {os.path.dirname(os.path.normpath(folder)) for folder in variants}:

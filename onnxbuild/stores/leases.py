@@ -95,7 +95,7 @@ def find_held(store: str) -> Held:
         except FileNotFoundError:
             continue
         except BlockingIOError:
-            began, *looked_up = os.pread(handle, os.fstat(handle).st_size, 0).decode().split()
+            began, *looked_up = os.pread(handle, os.fstat(handle).st_size, 0).decode().splitlines()
             since.append(int(began))
             keys.update(looked_up)
         finally:

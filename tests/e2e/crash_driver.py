@@ -1,0 +1,231 @@
+"""Ends a small build at every write, flush, rename, removal and commit in turn, and looks at what is left.
+
+``python crash_driver.py PROJECT MODE REMAINDER DIVISOR``, in a process of its own: builds are forked from it, with
+all libraries loaded, so that one takes half a second. PROJECT holds ``net.yaml`` and is not changed; the points
+whose number leaves REMAINDER are tried. Prints one JSON object: the number of points, and what went wrong.
+
+=======  ====================================================================================
+MODE     at the point
+=======  ====================================================================================
+kill     the build is killed, and the worker that it came to, if it was one
+torn     the same, and of what was being flushed only the first half had reached the disk
+worker   the worker alone is killed; the build ends in words
+full     there is no space left on the disk, and there is none from then on
+=======  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import mmap
+import os
+import shutil
+import signal
+import sqlite3
+import struct
+import sys
+import tempfile
+from collections.abc import Callable
+
+from onnxbuild import api
+from onnxbuild.cli.main import main
+from onnxbuild.core import files
+from onnxbuild.core.digest import digest_file
+from onnxbuild.project import store_folder
+from onnxbuild.stores.check import check
+from onnxbuild.stores.collect import Bounds, collect
+from onnxbuild.stores.local import LocalStore
+
+WARM = (
+    "onnxbuild.compose.composing", "onnxbuild.graph.save", "onnxbuild.steps.export.run",
+    "onnxbuild.steps.export.onnxfile", "onnxbuild.steps.reference.run", "onnxbuild.steps.samples.run",
+    "onnxbuild.steps.verify.run", "onnxbuild.stages.onnxoptimizer.run",
+)  # fmt: skip
+CALL = ["run", "net.yaml", "settings.executor=inline"]
+VARYING = {"made", "seconds", "peak_memory", "latency", "measured", "gates"}
+SAVED = struct.Struct("q")
+
+
+class Points:
+    """Counts the points that a build and its workers pass, and does something at one of them."""
+
+    def __init__(self, mode: str, number: int) -> None:
+        self.build = os.getpid()
+        self._mode = mode
+        self._number = number
+        self._count = mmap.mmap(-1, SAVED.size)
+
+    @property
+    def passed(self) -> int:
+        """How many points were passed, in all processes."""
+        return int(SAVED.unpack(self._count[: SAVED.size])[0])
+
+    def __call__(self, what: str, path: str) -> None:
+        here = self.passed
+        self._count[: SAVED.size] = SAVED.pack(here + 1)
+        if self._mode == "full" and here >= self._number and what != "remove":
+            if what == "commit":
+                raise sqlite3.OperationalError("database or disk is full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if here != self._number or self._mode == "full":
+            return
+        if self._mode == "torn" and what == "flush" and os.path.isfile(path):
+            os.chmod(path, 0o600)
+            os.truncate(path, os.path.getsize(path) // 2)
+        if self._mode != "worker":
+            os.kill(self.build, signal.SIGKILL)
+        elif os.getpid() == self.build:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fork(folder: str, act: Callable[[], int]) -> tuple[int, str]:
+    """Do something in a child, in `folder`; give its exit status and all that it printed."""
+    with tempfile.TemporaryFile() as printed:
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                os.dup2(printed.fileno(), 1)
+                os.dup2(printed.fileno(), 2)
+                os.chdir(folder)
+                code = act()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        printed.seek(0)
+        return os.waitstatus_to_exitcode(status), printed.read().decode()
+
+
+def build(folder: str, points: Points | None = None) -> tuple[int, str]:
+    """Build as the command does."""
+
+    def act() -> int:
+        if points is not None:
+            points.build = os.getpid()
+            files.at = points
+        return main(CALL)
+
+    return fork(folder, act)
+
+
+def published(folder: str) -> dict[str, dict[str, str]]:
+    """Give what is published: variant -> name -> digest, of build.json all that does not vary."""
+    found: dict[str, dict[str, str]] = {}
+    parent = os.path.join(folder, "artifacts", "net")
+    for variant in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
+        if variant.startswith("."):
+            continue
+        place = os.path.join(parent, variant)
+        found[variant] = {
+            name: digest_file(os.path.join(place, name))
+            for name in sorted(os.listdir(place))
+            if name != "build.json"
+        }
+        with open(os.path.join(place, "build.json"), encoding="utf-8") as file:
+            said = json.load(file)
+        if {name: item["digest"] for name, item in said["files"].items()} != found[variant]:
+            found[variant]["build.json"] = "speaks of other files"
+        found[variant]["provenance"] = json.dumps(plain(said["provenance"]), sort_keys=True)
+    return found
+
+
+def plain(value: object) -> object:
+    """Leave out what no two builds have in common."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if key not in VARYING}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def traces(folder: str) -> dict[tuple[str, str], str]:
+    """Give which build has made each trace that is kept."""
+    if not os.path.exists(os.path.join(store_folder(folder), "actions.sqlite")):
+        return {}
+    store = LocalStore(store_folder(folder))
+    found = {
+        (trace.key, str(trace.observations)): trace.build for trace in store.actions.all_traces()
+    }
+    store.close()
+    return found
+
+
+def look(folder: str, expected: dict, before: dict, points: Points, mode: str) -> list[str]:
+    """Build to the point and again without one; give what is wrong afterwards."""
+    wrong = []
+    code, said = build(folder, points)
+    if "Traceback" in said or "onnxbuild itself" in said:
+        wrong.append(f"it did not end in words: {said}")
+    if mode == "worker" and code != 0 and "was killed by SIGKILL" not in said:
+        wrong.append(f"it does not say that a worker was killed: {said}")
+    if mode == "full" and code != 0 and "full" not in said:
+        wrong.append(f"it does not say that the disk is full: {said}")
+    for variant, contents in published(folder).items():
+        if contents not in (before.get(variant), expected[variant]):
+            wrong.append(f"{variant} is neither the old nor the new one: {contents}")
+    finished = traces(folder)
+    code, said = build(folder)
+    if code != 0 or "damaged" in said or "missing" in said or "quarantine" in said:
+        wrong.append(f"the next run needs more than to be called: {said}")
+    if published(folder) != expected:
+        wrong.append("what is published is not what it should be")
+    now = traces(folder)
+    if any(now.get(trace) != build_id for trace, build_id in finished.items()):
+        wrong.append("a step ran again that had finished")
+    return wrong + leftovers(folder)
+
+
+def leftovers(folder: str) -> list[str]:
+    """Collect, and give what is left that nobody needs, or is not whole."""
+    store = LocalStore(store_folder(folder))
+    collect(store, Bounds())
+    checked = check(store, threads=1)
+    wrong = [f"{item.state}: {item.what} {item.path}" for item in checked.damages]
+    left = collect(store, Bounds(), dry_run=True)
+    if left.files:
+        wrong.append(f"collecting twice finds more: {left.files}")
+    store.close()
+    for place, kept in (("tmp", set()), ("quarantine", set()), ("claims", {"lock"})):
+        found = set(os.listdir(os.path.join(store.root, place))) - kept
+        wrong += [f"left in {place}: {name}" for name in found]
+    wrong += [
+        f"left in artifacts: {name}"
+        for name in os.listdir(os.path.join(folder, "artifacts", "net"))
+        if name.startswith(".")
+    ]
+    return wrong
+
+
+def run(project: str, mode: str, remainder: int, divisor: int) -> dict:
+    """Try the points of one mode."""
+    for name in WARM:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        # In this very process: what every build of a process finds out once is known to all that are forked.
+        warm = os.path.join(scratch, "warm")
+        shutil.copytree(project, warm, symlinks=True)
+        api.run(os.path.join(warm, "net.yaml"), CALL[2:])
+        whole = os.path.join(scratch, "whole")
+        shutil.copytree(project, whole, symlinks=True)
+        points = Points("count", -1)
+        before = published(whole)
+        code, said = build(whole, points)
+        assert code == 0, said
+        expected, total = published(whole), points.passed
+        problems = {}
+        for number in range(remainder, total, divisor):
+            folder = os.path.join(scratch, f"try-{number}")
+            shutil.copytree(project, folder, symlinks=True)
+            wrong = look(folder, expected, before, Points(mode, number), mode)
+            if wrong:
+                problems[number] = wrong
+            shutil.rmtree(folder)
+        return {"points": total, "problems": problems}
+
+
+if __name__ == "__main__":
+    project, mode, remainder, divisor = sys.argv[1:]
+    sys.stdout.write(json.dumps(run(project, mode, int(remainder), int(divisor)), indent=2))
