@@ -49,8 +49,14 @@ CREATE TABLE IF NOT EXISTS published (
 ) WITHOUT ROWID;
 """
 
-DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-"""What sqlite says of a file whose content is not what it wrote."""
+DAMAGED = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
+)
+"""What sqlite says of a file whose content is not what it wrote; what we ask it is always the same, so that an
+error of language means tables that are not ours."""
+
+LAYOUTS = 256
+"""More than there will ever be: a number above it was not written by any onnxbuild."""
 
 SPARSE = 0.25
 """Share of free pages from which the file is written anew."""
@@ -87,11 +93,7 @@ class Database:
             yield self._connect()
         except sqlite3.DatabaseError as error:
             if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED:
-                raise DamagedCacheError(
-                    f"the action cache is damaged: {error}",
-                    where=self.path,
-                    hint="`onnxbuild run` puts it aside and builds anew; the models in the store are kept",
-                ) from error
+                raise self._damaged(str(error)) from error
             full = is_full(os.path.dirname(self.path))
             raise StoreError(
                 f"cannot use the action cache: {'the disk is full' if full else error}",
@@ -100,6 +102,13 @@ class Database:
                 if full
                 else "the store needs a local disk that can be written and is not full; see settings.store",
             ) from error
+
+    def _damaged(self, how: str) -> DamagedCacheError:
+        return DamagedCacheError(
+            f"the action cache is damaged: {how}",
+            where=self.path,
+            hint="`onnxbuild run` puts it aside and builds anew; the models in the store are kept",
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -159,6 +168,8 @@ class Database:
 
     def _check_layout(self, connection: sqlite3.Connection) -> None:
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if not 0 <= layout < LAYOUTS:
+            raise self._damaged(f"its layout is said to be {layout}")
         if layout not in {0, LAYOUT}:
             raise StoreError(
                 f"the store has layout {layout}, this onnxbuild reads {LAYOUT}",

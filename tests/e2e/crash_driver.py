@@ -1,7 +1,6 @@
 """Ends a small build at every write, flush, rename, removal and commit in turn, and looks at what is left.
 
-``python crash_driver.py PROJECT MODE REMAINDER DIVISOR``, in a process of its own: builds are forked from it, with
-all libraries loaded, so that one takes half a second. PROJECT holds ``net.yaml`` and is not changed; the points
+``python crash_driver.py PROJECT MODE REMAINDER DIVISOR``. PROJECT holds ``net.yaml`` and is not changed; the points
 whose number leaves REMAINDER are tried. Prints one JSON object: the number of points, and what went wrong.
 
 =======  ====================================================================================
@@ -17,7 +16,6 @@ full     there is no space left on the disk, and there is none from then on
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import mmap
 import os
@@ -27,24 +25,16 @@ import sqlite3
 import struct
 import sys
 import tempfile
-from collections.abc import Callable
 
-from onnxbuild import api
+from forked import CALL, call, fork, published, traces, warm_up
+
 from onnxbuild.cli.main import main
 from onnxbuild.core import files
-from onnxbuild.core.digest import digest_file
 from onnxbuild.project import store_folder
 from onnxbuild.stores.check import check
 from onnxbuild.stores.collect import Bounds, collect
 from onnxbuild.stores.local import LocalStore
 
-WARM = (
-    "onnxbuild.compose.composing", "onnxbuild.graph.save", "onnxbuild.steps.export.run",
-    "onnxbuild.steps.export.onnxfile", "onnxbuild.steps.reference.run", "onnxbuild.steps.samples.run",
-    "onnxbuild.steps.verify.run", "onnxbuild.stages.onnxoptimizer.run",
-)  # fmt: skip
-CALL = ["run", "net.yaml", "settings.executor=inline"]
-VARYING = {"made", "seconds", "peak_memory", "latency", "measured", "gates"}
 SAVED = struct.Struct("q")
 
 
@@ -81,76 +71,15 @@ class Points:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fork(folder: str, act: Callable[[], int]) -> tuple[int, str]:
-    """Do something in a child, in `folder`; give its exit status and all that it printed."""
-    with tempfile.TemporaryFile() as printed:
-        pid = os.fork()
-        if pid == 0:
-            code = 70
-            try:
-                os.dup2(printed.fileno(), 1)
-                os.dup2(printed.fileno(), 2)
-                os.chdir(folder)
-                code = act()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        _, status = os.waitpid(pid, 0)
-        printed.seek(0)
-        return os.waitstatus_to_exitcode(status), printed.read().decode()
-
-
-def build(folder: str, points: Points | None = None) -> tuple[int, str]:
-    """Build as the command does."""
+def build(folder: str, points: Points) -> tuple[int, str]:
+    """Build as the command does, with something that happens at a point."""
 
     def act() -> int:
-        if points is not None:
-            points.build = os.getpid()
-            files.at = points
+        points.build = os.getpid()
+        files.at = points
         return main(CALL)
 
     return fork(folder, act)
-
-
-def published(folder: str) -> dict[str, dict[str, str]]:
-    """Give what is published: variant -> name -> digest, of build.json all that does not vary."""
-    found: dict[str, dict[str, str]] = {}
-    parent = os.path.join(folder, "artifacts", "net")
-    for variant in sorted(os.listdir(parent)) if os.path.isdir(parent) else []:
-        if variant.startswith("."):
-            continue
-        place = os.path.join(parent, variant)
-        found[variant] = {
-            name: digest_file(os.path.join(place, name))
-            for name in sorted(os.listdir(place))
-            if name != "build.json"
-        }
-        with open(os.path.join(place, "build.json"), encoding="utf-8") as file:
-            said = json.load(file)
-        if {name: item["digest"] for name, item in said["files"].items()} != found[variant]:
-            found[variant]["build.json"] = "speaks of other files"
-        found[variant]["provenance"] = json.dumps(plain(said["provenance"]), sort_keys=True)
-    return found
-
-
-def plain(value: object) -> object:
-    """Leave out what no two builds have in common."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items() if key not in VARYING}
-    return [plain(item) for item in value] if isinstance(value, list) else value
-
-
-def traces(folder: str) -> dict[tuple[str, str], str]:
-    """Give which build has made each trace that is kept."""
-    if not os.path.exists(os.path.join(store_folder(folder), "actions.sqlite")):
-        return {}
-    store = LocalStore(store_folder(folder))
-    found = {
-        (trace.key, str(trace.observations)): trace.build for trace in store.actions.all_traces()
-    }
-    store.close()
-    return found
 
 
 def look(folder: str, expected: dict, before: dict, points: Points, mode: str) -> list[str]:
@@ -167,11 +96,11 @@ def look(folder: str, expected: dict, before: dict, points: Points, mode: str) -
         if contents not in (before.get(variant), expected[variant]):
             wrong.append(f"{variant} is neither the old nor the new one: {contents}")
     finished = traces(folder)
-    code, said = build(folder)
+    code, said = call(folder)
     if code != 0 or "damaged" in said or "missing" in said or "quarantine" in said:
         wrong.append(f"the next run needs more than to be called: {said}")
     if published(folder) != expected:
-        wrong.append("what is published is not what it should be")
+        wrong.append(f"what is published is not what it should be: {published(folder)}")
     now = traces(folder)
     if any(now.get(trace) != build_id for trace, build_id in finished.items()):
         wrong.append("a step ran again that had finished")
@@ -201,13 +130,8 @@ def leftovers(folder: str) -> list[str]:
 
 def run(project: str, mode: str, remainder: int, divisor: int) -> dict:
     """Try the points of one mode."""
-    for name in WARM:
-        importlib.import_module(name)
     with tempfile.TemporaryDirectory() as scratch:
-        # In this very process: what every build of a process finds out once is known to all that are forked.
-        warm = os.path.join(scratch, "warm")
-        shutil.copytree(project, warm, symlinks=True)
-        api.run(os.path.join(warm, "net.yaml"), CALL[2:])
+        warm_up(project, scratch)
         whole = os.path.join(scratch, "whole")
         shutil.copytree(project, whole, symlinks=True)
         points = Points("count", -1)

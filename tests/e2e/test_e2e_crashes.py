@@ -1,9 +1,10 @@
-"""A build that ends at any point leaves nothing wrong behind: see `crash_driver` for what is tried and looked at."""
+"""Builds that end at any point, and stores that are damaged anywhere: see `crash_driver` and `damage_driver`."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,8 @@ def write_model(path: Path, seed: int) -> None:
         [
             helper.make_node("MatMul", ["x", "first"], ["h"]),
             helper.make_node("Relu", ["h"], ["r"]),
-            helper.make_node("MatMul", ["r", "second"], ["y"]),
+            helper.make_node("Identity", ["r"], ["i"]),
+            helper.make_node("MatMul", ["i", "second"], ["y"]),
         ],
         "net",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 64])],
@@ -59,14 +61,32 @@ def empty(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stale(empty, tmp_path_factory) -> Path:
-    """A project whose model has changed since it was built and published."""
-    folder = tmp_path_factory.mktemp("stale") / "project"
-    subprocess.run(["cp", "-a", empty, folder], check=True)
+def built_net(empty, tmp_path_factory) -> Path:
+    """The project after its first build."""
+    folder = tmp_path_factory.mktemp("built-net") / "project"
+    shutil.copytree(empty, folder)
     done = onnxbuild("run", "net.yaml", "settings.executor=inline", cwd=folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stale(built_net, tmp_path_factory) -> Path:
+    """The project whose model has changed since it was built and published."""
+    folder = tmp_path_factory.mktemp("stale") / "project"
+    shutil.copytree(built_net, folder)
     write_model(folder / "net.onnx", 1)
     return folder
+
+
+def drive(driver: str, *arguments: object) -> dict:
+    """Run a harness in a process of its own and give what it found."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name(driver), *map(str, arguments)],
+        capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("remainder", range(DIVISOR))
@@ -83,12 +103,18 @@ def test_a_build_may_end_at_every_point(project, mode, remainder, request):
     folder = request.getfixturevalue(project)
     divisor = 1 if mode == "worker" else DIVISOR
 
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("crash_driver.py"), folder, mode, str(remainder), str(divisor)],
-        capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"},
-    )  # fmt: skip
+    told = drive("crash_driver.py", folder, mode, remainder, divisor)
 
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
     assert told["points"] > 50
+    assert told["problems"] == {}
+
+
+@pytest.mark.parametrize("remainder", range(DIVISOR))
+def test_every_damage_is_found_before_it_is_used(built_net, remainder):
+    """Each file of the store and of `artifacts/`, flipped, truncated, deleted: a check finds it; whatever is then
+    built is right, and the build says what was damaged, or it was not used; after a repair all is whole.
+    """
+    told = drive("damage_driver.py", built_net, remainder, DIVISOR)
+
+    assert told["files"] > 8
     assert told["problems"] == {}

@@ -235,7 +235,9 @@ def test_what_a_build_records_meanwhile_keeps_its_content(store, monkeypatch):
 
     def record_late(what, path):
         if what == "remove" and not recorded:
-            recorded.append(Trace(key="late", ingredients={}, observations=(), results=second.results))
+            recorded.append(
+                Trace(key="late", ingredients={}, observations=(), results=second.results)
+            )
             late.record(recorded[0])
 
     monkeypatch.setattr(files, "at", record_late)
@@ -302,7 +304,9 @@ def test_collecting_is_safe_beside_builds(store):
     """Builders that share content, and collections that would remove everything: none misses anything."""
     builders = [
         subprocess.Popen(
-            [sys.executable, "-c", BUILDER, store.root, str(number)], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", BUILDER, store.root, str(number)],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for number in range(3)
     ]
