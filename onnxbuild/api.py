@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
@@ -16,12 +16,16 @@ from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Said, StepStarted
 from onnxbuild.core.facts import digest_variable
 from onnxbuild.core.ports import ASKED, Executor, Outcome
+from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import in_one_line
+from onnxbuild.engine.forecast import Cost
+from onnxbuild.engine.forecast import foresee as foresee_steps
 from onnxbuild.engine.preview import Prospect, preview
 from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
+from onnxbuild.outlook import START, Outlook, Room, look_ahead
 from onnxbuild.planner import Plan, find_label
 from onnxbuild.recipe.schema import Collecting
 from onnxbuild.registry import resolve
@@ -53,6 +57,9 @@ class PlanView:
     facts: tuple[Fact, ...]
     """What this answer depends on."""
 
+    outlook: Outlook | None = None
+    """What the build would take; None where nothing would run."""
+
     def to_json(self) -> dict[str, Any]:
         """Give what ``plan --json`` and ``explain --json`` print."""
         number = {id(item.step): index for index, item in enumerate(self.prospects)}
@@ -76,7 +83,8 @@ class PlanView:
                     "build": item.trace.build if item.trace else None,
                 }
                 for item in self.prospects
-            ]
+            ],
+            "forecast": self.outlook.to_json() if self.outlook else None,
         }
 
 
@@ -146,6 +154,7 @@ def _build(
         published = delivery.deliver(workplace.settings.artifacts)
         store.use(record.trace for record in process.records if record.trace is not None)
     note_latest(workplace, process)
+    note_start(workplace, process, time.monotonic() - began)
     if workplace.settings.gc and any(record.status == "ran" for record in process.records):
         collect_by_itself(workplace)
     result = BuildResult(
@@ -194,6 +203,12 @@ def _process(
         # Inline executors fork, and a fork amid an import never gets past it.
         _writer_loading(hear, may_load=settings.executor != "inline") as listen,
     ):
+        room = Room(
+            workplace,
+            lambda: view(workplace).prospects,
+            lambda fitting, asked: _narrow(process, hear, fitting, asked),
+            slots=slots,
+        )
         process = Build(
             workplace.plan.steps,
             store=store,
@@ -210,6 +225,7 @@ def _process(
             listen=listen,
             witness=witness,
             folder=folder,
+            refuse=room.refuse if settings.forecast else lambda _: None,
         )
         try:
             yield process
@@ -218,6 +234,11 @@ def _process(
         finally:
             executor.close()
             process.close()
+
+
+def _narrow(process: Build, hear: Listener, fitting: int, asked: int) -> None:
+    process.scheduler.jobs = fitting
+    hear(Said(f"{fitting} steps at once instead of {asked}: more do not fit into memory"))
 
 
 @contextmanager
@@ -268,7 +289,7 @@ def validate(
     return tuple(find_mistakes(list_paths(recipes), words, multirun=multirun))
 
 
-def view(workplace: Workplace) -> PlanView:
+def view(workplace: Workplace, jobs: int | None = None) -> PlanView:
     """Look at a plan without running a step."""
     latest = workplace.latest()
     prospects = preview(
@@ -282,7 +303,16 @@ def view(workplace: Workplace) -> PlanView:
     for item in prospects:
         facts.update(step_facts(item.step))
         facts.update(item.trace.observations if item.trace else ())
-    return PlanView(plan=workplace.plan, prospects=tuple(prospects), facts=tuple(sorted(facts)))
+    found = PlanView(plan=workplace.plan, prospects=tuple(prospects), facts=tuple(sorted(facts)))
+    return foresee(workplace, found, jobs)
+
+
+def foresee(workplace: Workplace, view: PlanView, jobs: int | None = None) -> PlanView:
+    """Add to a plan what it would take to build."""
+    if all(item.status == "cached" for item in view.prospects):
+        return view
+    slots = jobs or workplace.settings.jobs or os.cpu_count() or 1
+    return replace(view, outlook=look_ahead(workplace, view.prospects, slots))
 
 
 def collect_by_itself(workplace: Workplace) -> None:
@@ -314,6 +344,21 @@ def asked_variables(process: Build) -> list[str]:
     """Name the environment variables that project code asked for and did not get."""
     traces = [record.trace for record in process.records if record.trace is not None]
     return sorted({name for trace in traces for name in trace.notes.get(ASKED, ())})
+
+
+def note_start(workplace: Workplace, process: Build, seconds: float) -> None:
+    """Remember what the build took besides its steps, for the next forecast."""
+    traces = {id(record.step): record.trace for record in process.records if record.status == "ran"}
+    if not traces:
+        return
+
+    def cost_of(step: Step) -> Cost | None:
+        trace = traces[id(step)]
+        return None if trace is None else Cost(seconds=trace.seconds, memory=0, stored=0)
+
+    steps = [record.step for record in process.records if id(record.step) in traces]
+    spent = foresee_steps(steps, process.scheduler.jobs, cost_of).seconds
+    workplace.store.actions.note_cost(START, max(0.0, seconds - spent))
 
 
 def note_latest(workplace: Workplace, process: Build) -> None:

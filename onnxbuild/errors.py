@@ -12,6 +12,7 @@
     │   ├── StageError                 a stage cannot work on this model
     │   └── GateError         exit 3   a variant missed what the recipe asks of it
     ├── StoreError            exit 1   the store cannot be read or written
+    ├── ResourceError         exit 1   the machine has not what the build will take
     └── ExecutorError         exit 1   workers cannot be started or have gone
 """
 
@@ -83,6 +84,10 @@ class GateError(StepError):
 
 class StoreError(OnnxbuildError):
     """The store cannot be read or written."""
+
+
+class ResourceError(OnnxbuildError):
+    """The machine has not the memory, or the disk, that the build will take."""
 
 
 class ExecutorError(OnnxbuildError):

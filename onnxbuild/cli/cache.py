@@ -11,7 +11,7 @@ from typing import Any
 
 from onnxbuild.cli import console
 from onnxbuild.cli.arguments import add_json, split
-from onnxbuild.core.quantities import read_age, read_size
+from onnxbuild.core.quantities import read_age, read_size, show_size
 from onnxbuild.errors import UsageError
 from onnxbuild.project import find_root, store_folder
 from onnxbuild.stores.check import Checked, check
@@ -146,7 +146,7 @@ def _tell_collected(collected: Collected, options: argparse.Namespace) -> str:
     what = (
         f"{_count(collected.results, 'result')} and {_count(sum(collected.files.values()), 'file')}"
     )
-    freed, kept = console.size(collected.freed), console.size(collected.kept)
+    freed, kept = show_size(collected.freed), show_size(collected.kept)
     lines = [f"{removed} {what}: {freed}; {kept} {are} kept"]
     spared = collected.published + collected.in_use
     if spared:
@@ -156,10 +156,10 @@ def _tell_collected(collected: Collected, options: argparse.Namespace) -> str:
         )
     if options.max_size is not None and collected.kept > options.max_size:
         lines.append(
-            f"still over {console.size(options.max_size)}: delete folders of published models that nobody needs,"
+            f"still over {show_size(options.max_size)}: delete folders of published models that nobody needs,"
             " and collect again"
             if spared
-            else f"still over {console.size(options.max_size)}: what is left are tables and logs"
+            else f"still over {show_size(options.max_size)}: what is left are tables and logs"
         )
     return "\n".join(lines)
 
@@ -179,7 +179,7 @@ def _check_json(checked: Checked) -> dict[str, Any]:
 
 def _tell_checked(checked: Checked) -> str:
     read = (
-        f"read {_count(checked.files, 'file')} ({console.size(checked.bytes)}),"
+        f"read {_count(checked.files, 'file')} ({show_size(checked.bytes)}),"
         f" {_count(checked.results, 'result')}, {_count(checked.variants, 'published variant')}"
     )
     if not checked.damages:
@@ -201,20 +201,20 @@ def _count(number: int, what: str) -> str:
 def render(measured: Mapping[str, Any]) -> str:
     """Write the tables of kinds and of recipes."""
     rows = [
-        [kind, str(item["files"]), console.size(item["bytes"])]
+        [kind, str(item["files"]), show_size(item["bytes"])]
         for kind, item in measured["kinds"].items()
         if item["files"]
     ]
     files = sum(item["files"] for item in measured["kinds"].values())
-    rows.append(["all", str(files), console.size(measured["bytes"])])
+    rows.append(["all", str(files), show_size(measured["bytes"])])
     parts = [measured["store"], console.table(["content", "files", "size"], rows, right=(1, 2))]
     recipes = [
-        [name, *(console.size(item[part]) for part in ("bytes", "unique", "shared"))]
+        [name, *(show_size(item[part]) for part in ("bytes", "unique", "shared"))]
         for name, item in measured["recipes"].items()
     ]
     if recipes:
         header = ["recipe's last build", "size", "its own", "shared with others"]
         parts.append(console.table(header, recipes, right=(1, 2, 3)))
     if measured["of_no_last_build"]:
-        parts.append(f"{console.size(measured['of_no_last_build'])} are of earlier builds.")
+        parts.append(f"{show_size(measured['of_no_last_build'])} are of earlier builds.")
     return "\n\n".join(parts)

@@ -68,15 +68,6 @@ def table(
     )
 
 
-def size(count: float) -> str:
-    """Write a number of bytes for people: ``812 B``, ``97.2 kB``, ``44.7 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":  # noqa: PLR2004 - SI units
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""
-
-
 def is_terminal() -> bool:
     """Tell whether people watch stderr live."""
     return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"

@@ -10,6 +10,7 @@ from typing import Any
 from onnxbuild.cli import console
 from onnxbuild.cli.arguments import add_json
 from onnxbuild.cli.runtimes import LEAST_OPSET, find_runtime, say_runtime
+from onnxbuild.core.quantities import show_size
 from onnxbuild.errors import UsageError
 
 
@@ -106,8 +107,8 @@ def render(path: str, summary: dict[str, Any]) -> str:
 
 def _sizes(summary: dict[str, Any]) -> str:
     outside = summary["bytes"] - summary["graph_bytes"]
-    text = console.size(summary["bytes"])
-    return f"{text}, of which {console.size(outside)} lie beside the file" if outside else text
+    text = show_size(summary["bytes"])
+    return f"{text}, of which {show_size(outside)} lie beside the file" if outside else text
 
 
 def _shape(shape: list[int | str | None] | None) -> str:
@@ -125,7 +126,7 @@ def _operators(summary: dict[str, Any]) -> str:
 def _weights(summary: dict[str, Any]) -> str:
     weights = summary["weights"]
     rows = [
-        [dtype, str(item["tensors"]), f"{item['elements']:,}", console.size(item["bytes"])]
+        [dtype, str(item["tensors"]), f"{item['elements']:,}", show_size(item["bytes"])]
         for dtype, item in weights["dtypes"].items()
     ]
     if len(rows) > 1:
@@ -134,7 +135,7 @@ def _weights(summary: dict[str, Any]) -> str:
                 "all",
                 str(weights["tensors"]),
                 f"{weights['elements']:,}",
-                console.size(weights["bytes"]),
+                show_size(weights["bytes"]),
             ]
         )
     return console.table(["weights", "tensors", "elements", "size"], rows, right=(1, 2, 3))

@@ -16,7 +16,10 @@ from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
 from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_columns
+from onnxbuild.core.quantities import show_seconds, show_size
 from onnxbuild.engine.explain import in_one_line
+from onnxbuild.engine.forecast import Forecast
+from onnxbuild.outlook import Outlook
 from onnxbuild.planner import find_label
 from onnxbuild.workplace import open_workplace
 
@@ -37,7 +40,10 @@ def main(options: argparse.Namespace) -> int:
     with open_workplace(
         recipes, overrides, only=options.only, multirun=options.multirun, look=True
     ) as workplace:
-        view = force(api.view(workplace), rerun)
+        jobs = getattr(options, "jobs", None)
+        view = force(api.view(workplace, jobs), rerun)
+        if rerun:
+            view = api.foresee(workplace, view, jobs)
         text = json.dumps(view.to_json(), indent=2) if options.json else render(view)
         console.data(text)
         # Where something would run, running it changes the answer, and no file would tell.
@@ -81,4 +87,28 @@ def render(view: PlanView) -> str:
         for name, item in zip(name_steps(view), view.prospects, strict=True)
     ]
     header = ["step", "state", "why"]
-    return f"{console.table(header, break_columns(header, rows, (0, len(header) - 1)))}\n\n{count(view.prospects)}"
+    table = console.table(header, break_columns(header, rows, (0, len(header) - 1)))
+    counted = count(view.prospects)
+    return (
+        f"{table}\n\n{counted}\n{_tell(view.outlook)}" if view.outlook else f"{table}\n\n{counted}"
+    )
+
+
+def _tell(outlook: Outlook) -> str:
+    """Say what the build would take, as far as earlier runs tell."""
+    sure, most = outlook.sure, outlook.most
+    if not most.known:
+        return "nothing is known yet of how long that takes"
+    parts = [f"about {_take(sure, outlook)}"] if sure.known else []
+    if most.steps > sure.steps:
+        parts.append(f"{_take(most, outlook)} if all of them run")
+    told = "; ".join(parts)
+    unknown = most.steps - most.known
+    return f"{told}; nothing is known of {unknown} of them" if unknown else told
+
+
+def _take(forecast: Forecast, outlook: Outlook) -> str:
+    return (
+        f"{show_seconds(forecast.seconds + outlook.overhead)}, {show_size(forecast.memory)} of memory,"
+        f" {show_size(forecast.stored + outlook.published)} of disk"
+    )

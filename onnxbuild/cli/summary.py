@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onnxbuild.cli import console
 from onnxbuild.cli.wrapping import break_columns
+from onnxbuild.core.quantities import show_size
 from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, VariantResult
 
 
@@ -43,7 +44,7 @@ def _variant(item: VariantResult, *, with_metric: bool) -> list[str]:
     fidelity = item.fidelity
     row = [
         item.variant,
-        console.size(item.bytes) if item.published else "",
+        show_size(item.bytes) if item.published else "",
         str(item.operators) if item.operators else "",
         "" if fidelity.max_abs is None else f"{fidelity.max_abs:.1e}",
         "" if fidelity.cosine is None else f"{fidelity.cosine:.6f}",

@@ -32,6 +32,24 @@ def read_age(text: str) -> float:
     return _read(text, _SECONDS, "a span of time", WRITTEN[AGE])
 
 
+def show_size(count: float) -> str:
+    """Write a number of bytes for people: ``812 B``, ``97.2 kB``, ``44.7 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":  # noqa: PLR2004 - SI units
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def show_seconds(seconds: float) -> str:
+    """Write a span of time for people: ``0.4 s``, ``12 s``, ``3 min``, ``2.5 h``."""
+    if seconds < 10:  # noqa: PLR2004 - two digits tell enough
+        return f"{seconds:.1f} s"
+    if seconds < 120:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
+
+
 def _read(text: str, units: dict[str, int], what: str, examples: str) -> float:
     match = _NUMBER.fullmatch(text)
     unit = match.group(2).lower() if match else ""

@@ -40,6 +40,9 @@ class Trace:
     memory: int = 0
     """Peak resident bytes of the worker."""
 
+    stored: int = 0
+    """Bytes of content that it has beyond its inputs."""
+
     made: float = 0.0
     """When it ran, as seconds since the epoch."""
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -26,7 +27,7 @@ from onnxbuild.core.facts import find_path, first_broken, is_settled, is_vouched
 from onnxbuild.core.ports import Claim, Executor, Failure, Job, Outcome
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
-from onnxbuild.core.values import plain
+from onnxbuild.engine.forecast import added_bytes
 from onnxbuild.engine.growth import read_growth
 from onnxbuild.engine.keys import find_ingredients, make_key
 from onnxbuild.engine.scheduler import (
@@ -49,7 +50,9 @@ from onnxbuild.engine.setting import (
     do_differ,
     find_digest,
     is_there,
+    make_job,
     merge,
+    tell_loss,
 )
 from onnxbuild.errors import StoreError
 
@@ -76,8 +79,12 @@ class Build:
         listen: Listener = lambda _: None,
         witness: Witness | None = None,
         folder: str = "",
+        refuse: Callable[[Step], Failure | None] = lambda _: None,
     ) -> None:
-        """Take what a build needs; `folder` is a private one inside the store, for the logs of observation."""
+        """Take what a build needs: above all, what may refuse a step before it starts.
+
+        `folder` is a private one inside the store, for the logs of observation.
+        """
         self.id = secrets.token_hex(8)
         self.records: list[Record] = []
         self.scheduler = Scheduler(steps, jobs=jobs, keep_going=keep_going)
@@ -96,6 +103,7 @@ class Build:
         self._waiting: dict[str, int] = {}
         self._attempts: dict[int, int] = {}
         self._folder = folder
+        self._refuse = refuse
         self._started = False
         self._prepared = False
 
@@ -251,6 +259,9 @@ class Build:
         if lost:
             self._say_lost(lost)
             return [Lost(number, list(lost))]
+        refusal = self._refuse(record.step)
+        if refusal is not None:
+            return [self._fail(number, Outcome(status="failed", failure=refusal))]
         ingredients = find_ingredients(record.step, inputs)
         record.key = make_key(ingredients)
         claim = self._store.claim(record.key)
@@ -284,28 +295,9 @@ class Build:
     def _submit(self, number: int, inputs: Mapping[str, Artifact], claim: Claim) -> None:
         step = self._record(number).step
         name = f"{self.id}-{number}-{secrets.token_hex(4)}"
-        job = Job(
-            id=name,
-            seen=os.path.join(self._folder, name) if self._folder else "",
-            run=step.run,
-            options=plain(step.options),
-            inputs=inputs,
-            outputs=step.outputs,
-            label=step.label,
-            store=self._store.root,
-            root=self._site.root,
-            folder=step.folder,
-            roots=self._site.roots,
-            ignored=self._site.ignored,
-            environment={
-                name: self._site.variables[name]
-                for name in step.variables
-                if name in self._site.variables
-            },
-            threads=step.threads,
-            timeout=step.resources.timeout or self._timeout,
-            isolate=step.resources.isolate,
-        )
+        seen = os.path.join(self._folder, name) if self._folder else ""
+        job = make_job(step, inputs, self._site, name=name, store=self._store.root, seen=seen)
+        job = replace(job, timeout=job.timeout or self._timeout)
         self._jobs[job.id] = (number, job, claim)
         if self._witness is not None:
             self._witness.started(job)
@@ -357,6 +349,7 @@ class Build:
             log=outcome.log,
             seconds=outcome.seconds,
             memory=outcome.memory,
+            stored=added_bytes(outcome.results.values(), job.inputs.values(), self._store),
             made=time.time(),
             build=self.id,
             notes=outcome.notes,
@@ -389,10 +382,5 @@ class Build:
         """Say once of each step whose content is gone what is wrong with it."""
         for place, digests in lost.items():
             record = self._record(self.scheduler.producer(place)[0])
-            damaged = [digest for digest in digests if digest in self._store.quarantined]
-            named = (damaged or digests)[0].removeprefix("b3:")[:12]
-            what = (
-                "is damaged and was put into quarantine" if damaged else "is missing in the store"
-            )
-            record.reason = f"its result {named}… {what}"
+            record.reason = tell_loss(digests, self._store.quarantined)
             self._listen(Said(f"{record.step.label}: {record.reason}; it is built again"))

@@ -109,7 +109,8 @@ class Scheduler:
         self.nodes: list[Node] = []
         self.number: dict[int, int] = {}
         """By the identity of a step, the number of its node."""
-        self._jobs = jobs
+        self.jobs = jobs
+        """Steps that may run at once."""
         self._keep_going = keep_going
         self._failed = False
         self._running: set[int] = set()
@@ -218,7 +219,7 @@ class Scheduler:
         be higher than all that is queued.
         """
         held: list[tuple[int, int]] = []
-        while self._queue and not self._looking and len(self._running) < self._jobs:
+        while self._queue and not self._looking and len(self._running) < self.jobs:
             if self._failed and not self._keep_going:
                 break
             entry = heapq.heappop(self._queue)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.facts import name_path, now
 from onnxbuild.core.ports import ActionCache, ContentStore, Failure, Job, Outcome
 from onnxbuild.core.step import Step
@@ -85,6 +86,32 @@ class Record:
     """Runs with these very inputs that are kept and gave different results; 0 where all gave the same."""
 
 
+def make_job(
+    step: Step, inputs: Mapping[str, Artifact], site: Site, *, name: str, store: str, seen: str
+) -> Job:
+    """Write down a step with its inputs, so that it can run anywhere."""
+    return Job(
+        id=name,
+        seen=seen,
+        run=step.run,
+        options=plain(step.options),
+        inputs=inputs,
+        outputs=step.outputs,
+        label=step.label,
+        store=store,
+        root=site.root,
+        folder=step.folder,
+        roots=site.roots,
+        ignored=site.ignored,
+        environment={
+            name: site.variables[name] for name in step.variables if name in site.variables
+        },
+        threads=step.threads,
+        timeout=step.resources.timeout,
+        isolate=step.resources.isolate,
+    )
+
+
 def do_differ(traces: Sequence[Trace]) -> bool:
     """Tell whether runs with the same inputs gave different results."""
     return len({str(plain(trace.results)) for trace in traces if trace.grown is None}) > 1
@@ -123,3 +150,11 @@ def merge(
         kind, value = now("file", name, site.root, roots, known, site.ignored)
         merged.add((kind, name, value))
     return tuple(sorted(merged))
+
+
+def tell_loss(digests: Sequence[str], quarantined: Sequence[str]) -> str:
+    """Say what is wrong with a result of which these digests are gone."""
+    damaged = [digest for digest in digests if digest in quarantined]
+    named = (damaged or digests)[0].removeprefix("b3:")[:12]
+    how = "is damaged and was put into quarantine" if damaged else "is missing in the store"
+    return f"its result {named}… {how}"

@@ -287,6 +287,9 @@ class Settings:
     timeout: NotNegative | None = None
     """Seconds that a step may take."""
 
+    forecast: bool = True
+    """Refuse, before it starts, what took more memory or disk when it last ran than this machine has."""
+
     gc: Collecting | None = None
     """Collect the store by itself, at the end of each build that ran a step."""
 

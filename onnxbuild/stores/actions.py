@@ -12,11 +12,15 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.core.values import plain
+from onnxbuild.engine.forecast import Cost
 from onnxbuild.stores.database import Database
 
 Signature: TypeAlias = tuple[int, int, int, int]
 LogEntry: TypeAlias = tuple[str, str, float]
 """How a step ended (``ran`` or ``failed``), the digest of what it printed, and when."""
+
+LIKES = 20
+"""Steps with the same function whose costs are averaged for one that never ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +62,46 @@ class Actions(Database):
                 " ON CONFLICT (key, fingerprint) DO UPDATE SET body = excluded.body, used = excluded.used",
                 row,
             )
+            connection.execute(
+                "INSERT OR REPLACE INTO costs (key, run, seconds, memory, stored, made)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    trace.key,
+                    str(trace.ingredients.get("run", "")),
+                    trace.seconds,
+                    trace.memory,
+                    trace.stored,
+                    trace.made,
+                ),
+            )
 
     def use(self, traces: Iterable[Trace]) -> None:
         """Note that these traces served a build just now: what was not used for long is collected first."""
         rows = [(time.time(), trace.key, fingerprint(trace)) for trace in traces]
         self.note("UPDATE traces SET used = ? WHERE key = ? AND fingerprint = ?", rows)
+
+    def cost(self, key: str) -> Cost | None:
+        """Give what the step with a key took when it last ran."""
+        return _read_cost(self.ask("SELECT seconds, memory, stored FROM costs WHERE key = ?", key))
+
+    def cost_of_likes(self, run: str) -> Cost | None:
+        """Give what the last steps with a function took on average."""
+        return _read_cost(
+            self.ask(
+                "SELECT avg(seconds), avg(memory), avg(stored) FROM"
+                " (SELECT * FROM costs WHERE run = ? ORDER BY made DESC LIMIT ?) HAVING count(*)",
+                run,
+                LIKES,
+            )
+        )
+
+    def note_cost(self, run: str, seconds: float) -> None:
+        """Remember what something that is no step took."""
+        self.note(
+            "INSERT OR REPLACE INTO costs (key, run, seconds, memory, stored, made)"
+            " VALUES (?, ?, ?, 0, 0, ?)",
+            [(run, run, seconds, time.time())],
+        )
 
     def latest(self, recipe: str) -> dict[str, str]:
         """Give, by label, the key under which each step of a recipe was last built."""
@@ -139,6 +178,12 @@ class Actions(Database):
         return [trace for row in rows if (trace := read_whole(*row)) is not None]
 
 
+def _read_cost(rows: list[tuple[Any, ...]]) -> Cost | None:
+    for seconds, memory, stored in rows:
+        return Cost(seconds=seconds, memory=int(memory), stored=int(stored))
+    return None
+
+
 def fingerprint(trace: Trace) -> str:
     """Tell the traces of one key apart: by what was observed and what came of it."""
     told = [plain(trace.observations), plain(trace.results), plain(trace.grown)]
@@ -181,6 +226,7 @@ def read_trace(data: dict[str, Any]) -> Trace:
         log=data["log"],
         seconds=data["seconds"],
         memory=data["memory"],
+        stored=data.get("stored", 0),
         made=data["made"],
         build=data["build"],
         notes=data["notes"],

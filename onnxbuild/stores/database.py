@@ -26,6 +26,12 @@ CREATE TABLE IF NOT EXISTS traces (
     used REAL NOT NULL,
     UNIQUE (key, fingerprint)
 );
+CREATE TABLE IF NOT EXISTS costs (
+    key TEXT PRIMARY KEY,
+    run TEXT NOT NULL,
+    seconds REAL NOT NULL, memory INTEGER NOT NULL, stored INTEGER NOT NULL, made REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS costs_by_run ON costs (run, made);
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,

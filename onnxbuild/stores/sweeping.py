@@ -14,6 +14,9 @@ from onnxbuild.stores.local import LocalStore
 UNASKED = 30 * 86400.0
 """Seconds after which an answer that nobody asked for is forgotten."""
 
+COSTS = 10_000
+"""Runs of steps whose costs are remembered, be their results kept or not."""
+
 KEPT = NO_LEASES | {LOCK}
 """Files of ``claims/`` and ``leases/`` that are no build's."""
 
@@ -62,3 +65,7 @@ def forget_what_is_gone(store: LocalStore, names: Container[str]) -> None:
         if identity.partition(" ")[0].removeprefix(PREFIX) not in names
     ]
     actions.note("DELETE FROM published WHERE identity = ?", made)
+    actions.note(
+        "DELETE FROM costs WHERE made < (SELECT made FROM costs ORDER BY made DESC LIMIT 1 OFFSET ?)",
+        [(COSTS,)],
+    )

@@ -36,6 +36,8 @@ from onnxbuild.stores.collect import Bounds, collect
 from onnxbuild.stores.local import LocalStore
 
 SAVED = struct.Struct("q")
+MOST = 4096
+"""Points that one build may pass."""
 
 
 class Points:
@@ -45,23 +47,33 @@ class Points:
         self.build = os.getpid()
         self._mode = mode
         self._number = number
-        self._count = mmap.mmap(-1, SAVED.size)
+        self._count = mmap.mmap(-1, SAVED.size + MOST)
 
     @property
     def passed(self) -> int:
         """How many points were passed, in all processes."""
         return int(SAVED.unpack(self._count[: SAVED.size])[0])
 
+    def list_passed(self, mode: str) -> list[int]:
+        """Give the numbers of the points at which something is to be tried: for a worker, its own."""
+        return [
+            number
+            for number in range(self.passed)
+            if mode != "worker" or self._count[SAVED.size + number]
+        ]
+
     def __call__(self, what: str, path: str) -> None:
         here = self.passed
         self._count[: SAVED.size] = SAVED.pack(here + 1)
+        self._count[SAVED.size + here] = os.getpid() != self.build
         if self._mode == "full" and here >= self._number and what != "remove":
             if what == "commit":
                 raise sqlite3.OperationalError("database or disk is full")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         if here != self._number or self._mode == "full":
             return
-        if self._mode == "torn" and what == "flush" and os.path.isfile(path):
+        # What has another name was whole on the disk before.
+        if self._mode == "torn" and what == "flush" and _is_alone(path):
             os.chmod(path, 0o600)
             os.truncate(path, os.path.getsize(path) // 2)
         if self._mode != "worker":
@@ -69,6 +81,10 @@ class Points:
         elif os.getpid() == self.build:
             return
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_alone(path: str) -> bool:
+    return os.path.isfile(path) and os.stat(path).st_nlink == 1
 
 
 def build(folder: str, points: Points) -> tuple[int, str]:
@@ -138,16 +154,16 @@ def run(project: str, mode: str, remainder: int, divisor: int) -> dict:
         before = published(whole)
         code, said = build(whole, points)
         assert code == 0, said
-        expected, total = published(whole), points.passed
+        expected = published(whole)
         problems = {}
-        for number in range(remainder, total, divisor):
+        for number in points.list_passed(mode)[remainder::divisor]:
             folder = os.path.join(scratch, f"try-{number}")
             shutil.copytree(project, folder, symlinks=True)
             wrong = look(folder, expected, before, Points(mode, number), mode)
             if wrong:
                 problems[number] = wrong
             shutil.rmtree(folder)
-        return {"points": total, "problems": problems}
+        return {"points": points.passed, "problems": problems}
 
 
 if __name__ == "__main__":

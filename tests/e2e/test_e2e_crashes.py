@@ -98,12 +98,9 @@ def test_a_build_may_end_at_every_point(project, mode, remainder, request):
     """Killed, or out of disk, before any write, flush, rename or commit: `artifacts/` has old or new, never a mix; the
     next run is only called, runs nothing that had finished, and gives what it should; collecting leaves nothing.
     """
-    if mode == "worker" and remainder:
-        pytest.skip("a worker's points are few, and tried at once")
     folder = request.getfixturevalue(project)
-    divisor = 1 if mode == "worker" else DIVISOR
 
-    told = drive("crash_driver.py", folder, mode, remainder, divisor)
+    told = drive("crash_driver.py", folder, mode, remainder, DIVISOR)
 
     assert told["points"] > 50
     assert told["problems"] == {}

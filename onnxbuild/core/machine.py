@@ -1,0 +1,43 @@
+"""What this machine has to give."""
+
+from __future__ import annotations
+
+import os
+
+CGROUP = "/sys/fs/cgroup"
+"""Where Linux keeps the limits of a container."""
+
+
+def memory_limit() -> int:
+    """Give the bytes of memory that processes may take here: the machine's, or the container's limit."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [whole]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            with open(os.path.join(CGROUP, name), encoding="ascii") as file:
+                text = file.read().strip()
+        except OSError:
+            # The other version of cgroups, or another system.
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def free_space(path: str) -> int:
+    """Give the bytes that may still be written to the disk of a folder that may have yet to be made."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def same_disk(one: str, other: str) -> bool:
+    """Tell whether two folders, which may have yet to be made, lie on the same disk."""
+    return _device(one) == _device(other)
+
+
+def _device(path: str) -> int:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return os.stat(path).st_dev

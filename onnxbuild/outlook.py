@@ -1,0 +1,177 @@
+"""What a build will take, as far as earlier runs tell, and whether this machine has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxbuild.core import machine
+from onnxbuild.core.ports import Failure
+from onnxbuild.core.quantities import show_size
+from onnxbuild.core.step import Step
+from onnxbuild.engine.forecast import Cost, Forecast, fit_slots, foresee
+from onnxbuild.engine.preview import Prospect
+from onnxbuild.errors import ResourceError
+from onnxbuild.workplace import Workplace, identify
+
+START = "(start)"
+"""Under this name the store remembers what builds take besides their steps: above all, loading libraries."""
+
+TRY = "settings.forecast=false tries all the same"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a build is foreseen to take. `to_json` is what ``plan --json`` prints of it."""
+
+    sure: Forecast
+    """For the steps that will run."""
+
+    most: Forecast
+    """If every step behind them runs as well."""
+
+    overhead: float
+    """Seconds besides the steps."""
+
+    published: int
+    """Bytes of the published models that are written anew at most."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give seconds and bytes, for the steps that will run and for all that may."""
+        return {
+            name: {
+                "steps": one.steps,
+                "known": one.known,
+                "seconds": round(one.seconds + self.overhead, 3) if one.known else None,
+                "memory": one.memory if one.known else None,
+                "disk": one.stored + self.published if one.known else None,
+            }
+            for name, one in (("will_run", self.sure), ("at_most", self.most))
+        }
+
+
+class Costs:
+    """What is on record of the steps of a workplace."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._actions = workplace.store.actions
+        self._latest = workplace.latest()
+        self._likes: dict[str, Cost | None] = {}
+
+    def own(self, step: Step, key: str = "") -> Cost | None:
+        """Give what the step itself took when it last ran, with this key or whichever."""
+        cost = self._actions.cost(key) if key else None
+        last = self._latest.get(identify(step))
+        return cost or (self._actions.cost(last) if last else None)
+
+    def guess(self, step: Step, key: str = "") -> Cost | None:
+        """Give what the step took, or else what steps like it took on average."""
+        if step.run not in self._likes:
+            self._likes[step.run] = self._actions.cost_of_likes(step.run)
+        return self.own(step, key) or self._likes[step.run]
+
+
+def look_ahead(workplace: Workplace, prospects: Sequence[Prospect], slots: int) -> Outlook:
+    """Foresee a build of which it is known what would become of each step."""
+    costs = Costs(workplace)
+    keys = {id(item.step): item.key for item in prospects}
+
+    def cost_of(step: Step) -> Cost | None:
+        return costs.guess(step, keys[id(step)])
+
+    started = workplace.store.actions.cost(START)
+    return Outlook(
+        sure=foresee([item.step for item in prospects if item.status == "run"], slots, cost_of),
+        most=foresee([item.step for item in prospects if item.status != "cached"], slots, cost_of),
+        overhead=started.seconds if started else 0.0,
+        published=_published(
+            workplace, {id(item.step) for item in prospects if item.status != "cached"}
+        ),
+    )
+
+
+def _published(workplace: Workplace, changing: set[int]) -> int:
+    """Give the bytes of what is published now of the variants whose model is to be built."""
+    artifacts = os.path.join(workplace.site.root, workplace.settings.artifacts)
+    total = 0
+    for variant in workplace.plan.variants:
+        folder = os.path.join(artifacts, variant.recipe, variant.name)
+        if id(variant.model.step) in changing and os.path.isdir(folder):
+            total += sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())
+    return total
+
+
+class Room:
+    """Looks, before steps start, whether this machine has what they took when they last ran."""
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        view: Callable[[], Sequence[Prospect]],
+        narrow: Callable[[int, int], None],
+        *,
+        slots: int,
+        memory: int | None = None,
+    ) -> None:
+        """Take what gives what would become of each step, asked once, when the first is about to start.
+
+        `narrow` is called with how many steps may run at once, where that is fewer than `slots`, and with
+        `slots`.
+        """
+        self._workplace = workplace
+        self._view = view
+        self._narrow = narrow
+        self._slots = slots
+        self._memory = machine.memory_limit() if memory is None else memory
+        self._costs: Costs | None = None
+
+    def refuse(self, step: Step) -> Failure | None:
+        """Say why a step that is about to start cannot fit; None when it can, or nothing is known of it.
+
+        Raises `ResourceError` the first time, when nothing has started yet, for any step that must run.
+        """
+        if self._costs is None:
+            self._costs = Costs(self._workplace)
+            self._look(self._costs)
+        return self._find_refusal(step, self._costs.own(step))
+
+    def _look(self, costs: Costs) -> None:
+        prospects = self._view()
+        keys: Mapping[int, str] = {id(item.step): item.key for item in prospects}
+
+        def cost_of(step: Step) -> Cost | None:
+            return costs.own(step, keys[id(step)])
+
+        sure = [item.step for item in prospects if item.status == "run"]
+        for step in sure:
+            failure = self._find_refusal(step, cost_of(step))
+            if failure is not None:
+                raise ResourceError(failure.what, hint=failure.hint)
+        self._refuse_disk(foresee(sure, 1, cost_of).stored)
+        waiting = [item.step for item in prospects if item.status != "cached"]
+        fitting = fit_slots(waiting, self._slots, cost_of, self._memory)
+        if fitting < self._slots:
+            self._narrow(fitting, self._slots)
+
+    def _find_refusal(self, step: Step, cost: Cost | None) -> Failure | None:
+        if cost is None or cost.memory <= self._memory:
+            return None
+        return Failure(
+            what=f"{step.label} took {show_size(cost.memory)} of memory when it last ran, and there are"
+            f" {show_size(self._memory)} here",
+            hint=f"build on a machine that has more, or give it less to do; {TRY}",
+            kind="ResourceError",
+        )
+
+    def _refuse_disk(self, stored: int) -> None:
+        store = self._workplace.store.root
+        free = machine.free_space(store)
+        if stored > free:
+            raise ResourceError(
+                f"the steps to run wrote {show_size(stored)} to the store when they last ran, and its disk has"
+                f" {show_size(free)} left",
+                where=store,
+                hint=f"free space, perhaps with `onnxbuild cache gc`, or set settings.store to another disk; {TRY}",
+            )
