@@ -20,6 +20,7 @@ from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import in_one_line
 from onnxbuild.engine.preview import Prospect, preview
+from onnxbuild.engine.setting import Record
 from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
 from onnxbuild.planner import Plan, find_label
@@ -78,6 +79,38 @@ class PlanView:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a build goes about it: what is asked of this one call."""
+
+    jobs: int | None = None
+    """Steps that run at once; None for what the settings say."""
+
+    keep_going: bool | None = None
+    """After a failure, still run what does not depend on it; None for what the settings say."""
+
+    rerun: Sequence[str] = ()
+    """Steps that run even if they are cached."""
+
+    no_cache: bool = False
+    """All steps do."""
+
+
+DEFAULT = How()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What came of a build."""
+
+    result: BuildResult
+    facts: tuple[Fact, ...]
+    """What the result rests on."""
+
+    records: tuple[Record, ...]
+    """How each step ended, those that others grew into too."""
+
+
 def run(
     recipes: Recipes,
     overrides: str | Sequence[str] = (),
@@ -86,30 +119,25 @@ def run(
     keep_going: bool | None = None,
     only: str | Sequence[str] = (),
     rerun: str | Sequence[str] = (),
+    no_cache: bool = False,
     multirun: bool = False,
     listen: Listener = lambda _: None,
 ) -> BuildResult:
     """Bring the published models of recipes up to date; with `multirun` at each point of a sweep.
 
+    `rerun` names steps that run even if they are cached; with `no_cache` all do. What they give is kept beside
+    what they gave before, and the first is used.
+
     Raises `UsageError` (with `RecipeError`) for a wrong call or recipe. What fails in a step, or misses a
     gate, is in the result.
     """
     with open_workplace(recipes, overrides, only=only, multirun=multirun) as workplace:
-        result, _ = build(
-            workplace, jobs=jobs, keep_going=keep_going, rerun=list_words(rerun), listen=listen
-        )
-        return result
+        how = How(jobs=jobs, keep_going=keep_going, rerun=list_words(rerun), no_cache=no_cache)
+        return build(workplace, how, listen).result
 
 
-def build(
-    workplace: Workplace,
-    *,
-    jobs: int | None = None,
-    keep_going: bool | None = None,
-    rerun: Sequence[str] = (),
-    listen: Listener = lambda _: None,
-) -> tuple[BuildResult, tuple[Fact, ...]]:
-    """Build what is planned; give the result and the facts on which it rests."""
+def build(workplace: Workplace, how: How = DEFAULT, listen: Listener = lambda _: None) -> Built:
+    """Build what is planned, and publish what passes."""
     said: list[str] = []
 
     def hear(event: Event) -> None:
@@ -118,24 +146,17 @@ def build(
         listen(event)
 
     try:
-        return _build(workplace, jobs, keep_going, rerun, hear, said)
+        return _build(workplace, how, hear, said)
     except DamagedCacheError as error:
         aside = workplace.store.set_aside()
         hear(Said(f"{error.what}; it was put aside as {aside}, and what it knew is built again"))
-        return _build(workplace, jobs, keep_going, rerun, hear, said)
+        return _build(workplace, how, hear, said)
 
 
-def _build(
-    workplace: Workplace,
-    jobs: int | None,
-    keep_going: bool | None,
-    rerun: Sequence[str],
-    hear: Listener,
-    said: Sequence[str],
-) -> tuple[BuildResult, tuple[Fact, ...]]:
+def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) -> Built:
     began = time.monotonic()
     plan, store = workplace.plan, workplace.store
-    with _process(workplace, jobs, keep_going, rerun, hear) as process:
+    with _process(workplace, how, hear) as process:
         process.run()
         if store.actions.dropped:
             hear(Said(f"{store.actions.dropped} {DAMAGED_TRACES}"))
@@ -160,23 +181,22 @@ def _build(
         withheld=tuple(name for name in asked_variables(process) if name in os.environ),
         seconds=time.monotonic() - began,
     )
-    return result, (*workplace_facts(workplace), *build_facts(process), *published.facts)
+    return Built(
+        result=result,
+        facts=(*workplace_facts(workplace), *build_facts(process), *published.facts),
+        records=tuple(process.records),
+    )
 
 
 @contextmanager
-def _process(
-    workplace: Workplace,
-    jobs: int | None,
-    keep_going: bool | None,
-    rerun: Sequence[str],
-    hear: Listener,
-) -> Iterator[Build]:
+def _process(workplace: Workplace, how: How, hear: Listener) -> Iterator[Build]:
     """Join a plan, its store, an executor and a witness for the time of one build."""
     settings, site, store = workplace.settings, workplace.site, workplace.store
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"steps that run at once must be at least 1, not {jobs}")
-    slots = jobs or settings.jobs or os.cpu_count() or 1
-    forced = {find_label(word, [step.label for step in workplace.plan.steps]) for word in rerun}
+    if how.jobs is not None and how.jobs < 1:
+        raise UsageError(f"steps that run at once must be at least 1, not {how.jobs}")
+    slots = how.jobs or settings.jobs or os.cpu_count() or 1
+    labels = [step.label for step in workplace.plan.steps]
+    forced = {find_label(word, labels) for word in how.rerun}
     latest = workplace.latest()
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
     executor: Executor = resolve("executors", settings.executor)(
@@ -195,9 +215,9 @@ def _process(
             outcomes=outcomes,
             site=site,
             jobs=slots,
-            keep_going=settings.keep_going if keep_going is None else keep_going,
+            keep_going=settings.keep_going if how.keep_going is None else how.keep_going,
             timeout=settings.timeout,
-            rerun=lambda step: step.label in forced,
+            rerun=lambda step: how.no_cache or step.label in forced,
             why=lambda step, made_of, traces: in_one_line(
                 workplace.why(step, made_of, traces, latest)
             ),

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEP",
         help="run this step even if it is cached",
     )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="run every step, as if nothing were cached"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -63,25 +66,30 @@ def main(options: argparse.Namespace) -> int:
             show(event)
 
         try:
-            result, facts = api.build(
-                workplace,
-                jobs=options.jobs,
-                keep_going=options.keep_going,
-                rerun=options.rerun,
-                listen=listen,
-            )
+            built = api.build(workplace, _read_how(options), listen)
         except KeyboardInterrupt:
             if options.json:
                 console.data(json.dumps(_interrupted(ended), indent=2))
             raise
     words = ["-m", *options.words] if options.multirun else options.words
+    result = built.result
     _show(result, words, as_json=options.json)
-    if options.rerun and result.varied:
+    runs_again = bool(options.rerun) or options.no_cache
+    if runs_again and result.varied:
         fast.forget()
-    if result.status == "ok" and result.kept and not options.rerun:
+    if result.status == "ok" and result.kept and not runs_again:
         again = result.as_cached()
-        fast.remember(workplace, facts, *_write(again, as_json=options.json))
+        fast.remember(workplace, built.facts, *_write(again, as_json=options.json))
     return result.exit_code
+
+
+def _read_how(options: argparse.Namespace) -> api.How:
+    return api.How(
+        jobs=options.jobs,
+        keep_going=options.keep_going,
+        rerun=options.rerun,
+        no_cache=options.no_cache,
+    )
 
 
 def _namer(workplace: Workplace) -> Callable[[Step], str]:

@@ -78,6 +78,7 @@ def test_asking_for_a_rerun_changes_what_follows() -> None:
 
     assert [item.status for item in forced.prospects] == ["cached", "run", "may run"]
     assert forced.prospects[1].causes == ("asked to run again",)
+    assert {item.status for item in plan.force(cached, [], all_run=True).prospects} == {"run"}
 
 
 def test_graph_as_text_has_layers() -> None:
