@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
@@ -14,8 +14,7 @@ from typing import Any
 
 from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Said, StepStarted
-from onnxbuild.core.facts import digest_variable
-from onnxbuild.core.ports import ASKED, Executor, Outcome
+from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import in_one_line
@@ -24,17 +23,23 @@ from onnxbuild.engine.setting import Record
 from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
 from onnxbuild.planner import Plan, find_label
+from onnxbuild.project import lock_path
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.endings import find_status, list_failures, list_steps
+from onnxbuild.report.lock import Locking, make_lock, write_lock
+from onnxbuild.report.locked import Locked, read_locks
 from onnxbuild.report.result import BuildResult
-from onnxbuild.stores.actions import DamagedCacheError, LogEntry
+from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.workplace import (
     Recipes,
     Workplace,
-    identify,
+    asked_variables,
+    build_facts,
     list_paths,
     list_words,
+    note_latest,
+    note_logs,
     open_workplace,
     step_facts,
     workplace_facts,
@@ -95,6 +100,9 @@ class How:
     no_cache: bool = False
     """All steps do."""
 
+    locks: Mapping[str, Locked] = field(default_factory=dict)
+    """By recipe, what its published models must be."""
+
 
 DEFAULT = How()
 
@@ -120,20 +128,67 @@ def run(
     only: str | Sequence[str] = (),
     rerun: str | Sequence[str] = (),
     no_cache: bool = False,
+    locked: bool = False,
     multirun: bool = False,
     listen: Listener = lambda _: None,
 ) -> BuildResult:
     """Bring the published models of recipes up to date; with `multirun` at each point of a sweep.
 
     `rerun` names steps that run even if they are cached; with `no_cache` all do. What they give is kept beside
-    what they gave before, and the first is used.
+    what they gave before, and the first is used. With `locked` nothing is published but what the recipe's lock
+    file says, see `lock`.
 
     Raises `UsageError` (with `RecipeError`) for a wrong call or recipe. What fails in a step, or misses a
     gate, is in the result.
     """
     with open_workplace(recipes, overrides, only=only, multirun=multirun) as workplace:
-        how = How(jobs=jobs, keep_going=keep_going, rerun=list_words(rerun), no_cache=no_cache)
+        how = How(
+            jobs=jobs,
+            keep_going=keep_going,
+            rerun=list_words(rerun),
+            no_cache=no_cache,
+            locks=find_locks(workplace, recipes, overrides) if locked else {},
+        )
         return build(workplace, how, listen).result
+
+
+def lock(
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
+    *,
+    jobs: int | None = None,
+    keep_going: bool | None = None,
+    listen: Listener = lambda _: None,
+) -> Locking:
+    """Bring models up to date as `run` does; if all are, write what they are into a file beside each recipe.
+
+    Raises `UsageError` as `run` does.
+    """
+    words = list_words(overrides)
+    with open_workplace(recipes, words) as workplace:
+        result = build(workplace, How(jobs=jobs, keep_going=keep_going), listen).result
+        names = [item.recipe.name for item in workplace.compositions]
+    paths = dict(zip(list_paths(recipes), names, strict=True)) if result.status == "ok" else {}
+    locks = {path: make_lock(result.recipes[name], words) for path, name in paths.items()}
+    written = [path for path, made in locks.items() if write_lock(path, made)]
+    return Locking(
+        build=result,
+        locks={lock_path(path): made for path, made in locks.items()},
+        written=tuple(map(lock_path, written)),
+    )
+
+
+def find_locks(
+    workplace: Workplace, recipes: Recipes, overrides: str | Sequence[str]
+) -> dict[str, Locked]:
+    """Read the locks of the recipes in a workplace. Raises `UsageError` where one has none."""
+    paths, names = list_paths(recipes), [item.recipe.name for item in workplace.compositions]
+    if len(paths) != len(names):
+        raise UsageError(
+            "a lock holds one state of a recipe, and a sweep is several",
+            hint="leave out --multirun, or --locked",
+        )
+    return read_locks(paths, names, list_words(overrides), workplace.site.root)
 
 
 def build(workplace: Workplace, how: How = DEFAULT, listen: Listener = lambda _: None) -> Built:
@@ -161,7 +216,9 @@ def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) 
         if store.actions.dropped:
             hear(Said(f"{store.actions.dropped} {DAMAGED_TRACES}"))
         note_logs(workplace, process)
-        delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
+        delivery = Delivery(
+            plan, process, store, workplace.recipes, workplace.site.root, hear, how.locks
+        )
         published = delivery.deliver(workplace.settings.artifacts)
     note_latest(workplace, process)
     result = BuildResult(
@@ -297,52 +354,3 @@ def view(workplace: Workplace) -> PlanView:
         facts.update(step_facts(item.step))
         facts.update(item.trace.observations if item.trace else ())
     return PlanView(plan=workplace.plan, prospects=tuple(prospects), facts=tuple(sorted(facts)))
-
-
-def build_facts(process: Build) -> tuple[Fact, ...]:
-    """Give what the results of a build, and what is said of them, depend on, over all its steps."""
-    facts: set[Fact] = {
-        ("variable", name, digest_variable(name)) for name in asked_variables(process)
-    }
-    for record in process.records:
-        facts.update(step_facts(record.step))
-        facts.update(record.trace.observations if record.trace else ())
-    return tuple(sorted(facts))
-
-
-def asked_variables(process: Build) -> list[str]:
-    """Name the environment variables that project code asked for and did not get."""
-    traces = [record.trace for record in process.records if record.trace is not None]
-    return sorted({name for trace in traces for name in trace.notes.get(ASKED, ())})
-
-
-def note_latest(workplace: Workplace, process: Build) -> None:
-    """Remember with which key each step was built, for the next explanation."""
-    keys: dict[str, dict[str, str]] = {}
-    for record in process.records:
-        if record.status in {"ran", "cached"}:
-            for name in workplace.plan.owners.get(id(record.step), ()):
-                keys.setdefault(name, {})[identify(record.step)] = record.key
-    for name, noted in keys.items():
-        if workplace.store.actions.latest(name).items() >= noted.items():
-            continue
-        workplace.store.actions.note_latest(name, noted)
-
-
-def note_logs(workplace: Workplace, process: Build) -> None:
-    """Remember what each step printed when it last ran, or failed, for ``onnxbuild log``."""
-    entries: dict[str, dict[str, LogEntry]] = {}
-    for record in process.records:
-        if record.status == "failed":
-            entry = ("failed", record.log, time.time())
-        elif record.trace is not None:
-            entry = ("ran", record.trace.log, record.trace.made)
-        else:
-            continue
-        # Steps that a step answered with are no part of the plan: they count for every recipe.
-        for name in workplace.plan.owners.get(id(record.step)) or workplace.recipes:
-            entries.setdefault(name, {})[record.step.label] = entry
-    actions = workplace.store.actions
-    for name, noted in entries.items():
-        if not actions.logs(name).items() >= noted.items():
-            actions.note_logs(name, noted)

@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run this step even if it is cached",
     )
     parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="publish what the lock file beside the recipe says, or fail",
+    )
+    parser.add_argument(
         "--no-cache", action="store_true", help="run every step, as if nothing were cached"
     )
 
@@ -57,23 +62,24 @@ def main(options: argparse.Namespace) -> int:
         open_workplace(
             recipes, overrides, only=options.only, multirun=options.multirun
         ) as workplace,
-        watch(_namer(workplace), quiet=options.json) as show,
+        watch(_namer(workplace), quiet=options.json) as show_event,
     ):
         ended: list[dict[str, object]] = []
 
         def listen(event: Event) -> None:
             ended.extend(_note(event, workplace))
-            show(event)
+            show_event(event)
 
         try:
-            built = api.build(workplace, _read_how(options), listen)
+            how = _read_how(options, workplace)
+            built = api.build(workplace, how, listen)
         except KeyboardInterrupt:
             if options.json:
                 console.data(json.dumps(_interrupted(ended), indent=2))
             raise
     words = ["-m", *options.words] if options.multirun else options.words
     result = built.result
-    _show(result, words, as_json=options.json)
+    show(result, words, as_json=options.json)
     runs_again = bool(options.rerun) or options.no_cache
     if runs_again and result.varied:
         fast.forget()
@@ -83,12 +89,14 @@ def main(options: argparse.Namespace) -> int:
     return result.exit_code
 
 
-def _read_how(options: argparse.Namespace) -> api.How:
+def _read_how(options: argparse.Namespace, workplace: Workplace) -> api.How:
+    recipes, overrides = split(options.words)
     return api.How(
         jobs=options.jobs,
         keep_going=options.keep_going,
         rerun=options.rerun,
         no_cache=options.no_cache,
+        locks=api.find_locks(workplace, recipes, overrides) if options.locked else {},
     )
 
 
@@ -132,7 +140,8 @@ def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:
     return text, "\n".join(f"warning: {what}" for what in result.warnings)
 
 
-def _show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:
+def show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:
+    """Print what came of a build that was asked for with these words."""
     # What came up was shown as it did, but to programs.
     shown = result if as_json else replace(result, said=())
     data, talk = _write(shown, as_json=as_json)

@@ -34,6 +34,30 @@ class Fidelity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedFile:
+    """One file of a published model."""
+
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedVariant:
+    """One published model, and what may be behind it when it comes out otherwise."""
+
+    opset: int | None
+    files: Mapping[str, LockedFile]
+    fidelity: Mapping[str, float] = field(default_factory=dict)
+    """For people to read, and not compared: it is measured, and a machine may measure a little more."""
+
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that the model was made with."""
+
+    processor: str = ""
+    """Class of the processor, where a step's key has it; else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantResult:
     """One variant of a recipe after a build."""
 
@@ -63,6 +87,9 @@ class VariantResult:
 
     exceptions: str = ""
     """Which weights its precision leaves out, and why; empty where none."""
+
+    pin: LockedVariant | None = None
+    """What a lock file says of it; None where nothing was published."""
 
     findings: tuple[Any, ...] = ()
     """What was measured against what was asked, each an `onnxbuild.report.judge.Finding`."""
