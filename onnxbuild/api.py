@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
@@ -17,6 +17,7 @@ from onnxbuild.core.events import Event, Listener, Said, StepStarted
 from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
+from onnxbuild.engine.copying import copied
 from onnxbuild.engine.explain import in_one_line
 from onnxbuild.engine.preview import Prospect, preview
 from onnxbuild.engine.setting import Record
@@ -29,6 +30,7 @@ from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.endings import find_status, list_failures, list_steps
 from onnxbuild.report.lock import Locking, make_lock, write_lock
 from onnxbuild.report.locked import Locked, read_locks
+from onnxbuild.report.repeating import compare_builds
 from onnxbuild.report.result import BuildResult
 from onnxbuild.stores.actions import DamagedCacheError
 from onnxbuild.workplace import (
@@ -40,10 +42,14 @@ from onnxbuild.workplace import (
     list_words,
     note_latest,
     note_logs,
+    open_store,
     open_workplace,
     step_facts,
     workplace_facts,
 )
+
+OTHER_SEED = "1"
+"""What a build that is repeated hashes texts by: any but the seed that workers have else."""
 
 DAMAGED_TRACES = "traces in the store are damaged; their steps are built again"
 
@@ -129,6 +135,7 @@ def run(
     rerun: str | Sequence[str] = (),
     no_cache: bool = False,
     locked: bool = False,
+    check_reproducible: bool = False,
     multirun: bool = False,
     listen: Listener = lambda _: None,
 ) -> BuildResult:
@@ -136,7 +143,7 @@ def run(
 
     `rerun` names steps that run even if they are cached; with `no_cache` all do. What they give is kept beside
     what they gave before, and the first is used. With `locked` nothing is published but what the recipe's lock
-    file says, see `lock`.
+    file says, see `lock`. With `check_reproducible` all is built a second time, see `repeat`.
 
     Raises `UsageError` (with `RecipeError`) for a wrong call or recipe. What fails in a step, or misses a
     gate, is in the result.
@@ -149,7 +156,34 @@ def run(
             no_cache=no_cache,
             locks=find_locks(workplace, recipes, overrides) if locked else {},
         )
-        return build(workplace, how, listen).result
+        built = build(workplace, how, listen)
+        return repeat(workplace, built, how, listen) if check_reproducible else built.result
+
+
+def repeat(
+    workplace: Workplace, built: Built, how: How, listen: Listener = lambda _: None
+) -> BuildResult:
+    """Build all steps a second time, and give the result of the first with what came of that.
+
+    In a copy of what they were seen to read, elsewhere, with a store of its own and with sets in another
+    order. What came of it is thrown away. Where the first build went wrong, nothing is built again.
+    """
+    if built.result.status != "ok":
+        return built.result
+    settings, facts = workplace.settings, set(workplace_facts(workplace))
+    for record in built.records:
+        facts.update(record.trace.observations if record.trace else ())
+    how = How(jobs=how.jobs, keep_going=True)
+    with (
+        copied(workplace.site, settings.artifacts, facts) as site,
+        open_store(site.ignored[0], look=False) as store,
+        _process(
+            replace(workplace, site=site, store=store), how, listen, hash_seed=OTHER_SEED
+        ) as process,
+    ):
+        process.run()
+        repeated = compare_builds(built.records, process.records, workplace.store, store)
+    return built.result.with_repeated(repeated)
 
 
 def lock(
@@ -246,8 +280,13 @@ def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) 
 
 
 @contextmanager
-def _process(workplace: Workplace, how: How, hear: Listener) -> Iterator[Build]:
-    """Join a plan, its store, an executor and a witness for the time of one build."""
+def _process(
+    workplace: Workplace, how: How, hear: Listener, hash_seed: str = ""
+) -> Iterator[Build]:
+    """Join a plan, its store, an executor and a witness for the time of one build.
+
+    With a `hash_seed` always in workers that are processes of their own: only those can have one.
+    """
     settings, site, store = workplace.settings, workplace.site, workplace.store
     if how.jobs is not None and how.jobs < 1:
         raise UsageError(f"steps that run at once must be at least 1, not {how.jobs}")
@@ -256,8 +295,10 @@ def _process(workplace: Workplace, how: How, hear: Listener) -> Iterator[Build]:
     forced = {find_label(word, labels) for word in how.rerun}
     latest = workplace.latest()
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
-    executor: Executor = resolve("executors", settings.executor)(
-        lambda name, outcome: outcomes.put((name, outcome)), slots
+    executor: Executor = resolve("executors", "process" if hash_seed else settings.executor)(
+        lambda name, outcome: outcomes.put((name, outcome)),
+        slots,
+        **({"hash_seed": hash_seed} if hash_seed else {}),
     )
     with (
         store.folder() as folder,

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="run every step, as if nothing were cached"
     )
+    parser.add_argument(
+        "--check-reproducible",
+        action="store_true",
+        help="then build all again in a copy elsewhere, and compare",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -73,14 +78,17 @@ def main(options: argparse.Namespace) -> int:
         try:
             how = _read_how(options, workplace)
             built = api.build(workplace, how, listen)
+            result = built.result
+            if options.check_reproducible:
+                console.talk("building all again, in a copy of what the steps read")
+                result = api.repeat(workplace, built, how, show_event)
         except KeyboardInterrupt:
             if options.json:
                 console.data(json.dumps(_interrupted(ended), indent=2))
             raise
     words = ["-m", *options.words] if options.multirun else options.words
-    result = built.result
     show(result, words, as_json=options.json)
-    runs_again = bool(options.rerun) or options.no_cache
+    runs_again = bool(options.rerun) or options.no_cache or options.check_reproducible
     if runs_again and result.varied:
         fast.forget()
     if result.status == "ok" and result.kept and not runs_again:
