@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 from onnxbuild.compose import validate as find_mistakes
-from onnxbuild.core.events import Event, Listener, Said, StepStarted
+from onnxbuild.core.events import Event, Listener, Repeats, Said, StepStarted
 from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
@@ -174,6 +174,7 @@ def repeat(
     for record in built.records:
         facts.update(record.trace.observations if record.trace else ())
     how = How(jobs=how.jobs, keep_going=True)
+    listen(Repeats())
     with (
         copied(workplace.site, settings.artifacts, facts) as site,
         open_store(site.ignored[0], look=False) as store,

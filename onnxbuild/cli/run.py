@@ -80,7 +80,6 @@ def main(options: argparse.Namespace) -> int:
             built = api.build(workplace, how, listen)
             result = built.result
             if options.check_reproducible:
-                console.talk("building all again, in a copy of what the steps read")
                 result = api.repeat(workplace, built, how, show_event)
         except KeyboardInterrupt:
             if options.json:
