@@ -305,7 +305,7 @@ def _process(
         store.folder() as folder,
         NetWitness(site.root, site.ignored) as witness,
         # Inline executors fork, and a fork amid an import never gets past it.
-        _writer_loading(hear, may_load=settings.executor != "inline") as listen,
+        _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,
     ):
         process = Build(
             workplace.plan.steps,

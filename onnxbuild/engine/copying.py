@@ -77,8 +77,8 @@ class _Copying:
                 self._link(self._find(name))
         for kind in ("listing", "folder", "file"):
             for _, name, _ in kinds.get(kind, ()):
-                if name.startswith("/"):
-                    self._reach(name)
+                if name.startswith(("/", "$")):
+                    self._reach(self._find(name))
         for _, name, _ in (*kinds.get("folder", ()), *kinds.get("listing", ())):
             if name.startswith("."):
                 self._folder(self._find(name))

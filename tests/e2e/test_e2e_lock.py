@@ -8,6 +8,8 @@ import pytest
 from onnx_project import write_stage
 from small_project import onnxbuild
 
+import onnxbuild as onnxbuild_
+
 pytestmark = pytest.mark.e2e
 
 
@@ -44,6 +46,26 @@ def test_a_build_keeps_to_its_lock(stamping):
     assert error["where"].startswith("net.lock.yaml:")
     assert "`onnxbuild lock net.yaml` renews the lock" in error["hint"]
     assert model.read_bytes() == content
+
+
+def test_variants_that_come_and_go_are_refused(stamping):
+    """From Python as well: what is not in the lock is not published, what is in it and gone is an error."""
+    recipe, lock = str(stamping / "net.yaml"), stamping / "net.lock.yaml"
+
+    locking = onnxbuild_.lock(recipe)
+    kept = onnxbuild_.run(recipe, locked=True)
+    lock.write_text(lock.read_text().replace("  own:", "  other:"))
+    refused = onnxbuild_.run(recipe, locked=True)
+
+    assert locking.written == (str(lock),)
+    assert set(locking.locks[str(lock)].variants) == set(kept.variants) == {"own"}
+    assert kept.exit_code == 0
+    assert refused.exit_code == 1
+    assert not refused.variants["own"].published
+    assert [error.what for error in refused.errors] == [
+        "net/own was not published: it is not in the lock",
+        "net/other is locked, and the recipe does not publish it",
+    ]
 
 
 def test_what_fails_is_not_locked(stamping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,14 +103,18 @@ def test_links_lead_to_the_copy_and_never_to_the_original(site, tmp_path):
 def test_what_is_outside_is_reached_by_the_same_path(site, tmp_path):
     """A recipe that names ``../shared.txt`` finds it; the folders that the project is in stay out of it."""
     (tmp_path / "shared.txt").write_text("shared")
+    (tmp_path / "named").mkdir()
+    site = replace(site, roots={"named": str(tmp_path / "named")})
     facts = [("file", str(tmp_path / "shared.txt"), ""), ("listing", str(tmp_path), "")]
+    facts.append(("folder", "$named", ""))
 
     with copied(site, "artifacts", facts) as copy:
         text = Path(copy.root, "..", "shared.txt").read_text()
         beside = sorted(os.listdir(os.path.dirname(copy.root)))
 
     assert text == "shared"
-    assert beside == ["project", "shared.txt"]
+    assert beside == ["named", "project", "shared.txt"]
+    assert copy.roots == site.roots
 
 
 def test_nothing_is_left(site, tmp_path):
