@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,11 +28,11 @@ class Locked:
     """A recipe's lock, to which a build must keep."""
 
     read: ReadLock
+    recipe: str
+    """The recipe's file."""
+
     overrides: tuple[str, ...]
     """Those of this call that can change a model."""
-
-    renew: str
-    """The command that renews the lock."""
 
     fact: Fact
     """The lock file, as it must stay for what is said with it to stay true."""
@@ -62,6 +63,11 @@ class Locked:
                 yield name, self.read.where("variants", name)
 
     @property
+    def renew(self) -> str:
+        """The command that renews the lock."""
+        return renewal(self.recipe, self.overrides)
+
+    @property
     def advice(self) -> str:
         """What to do when the difference is meant."""
         return f"if that is meant, `{self.renew}` renews the lock"
@@ -77,10 +83,10 @@ class Locked:
             yield f"processor: {found.processor or 'any'} here, {expected.processor or 'any'} in the lock"
 
     def _no_cause(self) -> str:
-        recipe = self.renew.split()[2]
+        check = shlex.join(["onnxbuild", "run", self.recipe, "--check-reproducible"])
         return (
             "overrides, libraries and platform are as locked: the recipe, its code or its data changed, or a"
-            f" step is not reproducible (`onnxbuild run {recipe} --check-reproducible` finds out)"
+            f" step is not reproducible (`{check}` finds out)"
         )
 
 
@@ -114,7 +120,7 @@ def read_locks(
         locks[name] = Locked(
             read=read,
             overrides=lasting(overrides),
-            renew=renew,
+            recipe=recipe,
             fact=("file", name_path(place, root, {}), digest_bytes(content)),
         )
     return locks

@@ -8,7 +8,7 @@ import pytest
 from onnx_project import write_stage
 from small_project import onnxbuild
 
-import onnxbuild as onnxbuild_
+from onnxbuild import api
 
 pytestmark = pytest.mark.e2e
 
@@ -52,10 +52,10 @@ def test_variants_that_come_and_go_are_refused(stamping):
     """From Python as well: what is not in the lock is not published, what is in it and gone is an error."""
     recipe, lock = str(stamping / "net.yaml"), stamping / "net.lock.yaml"
 
-    locking = onnxbuild_.lock(recipe)
-    kept = onnxbuild_.run(recipe, locked=True)
+    locking = api.lock(recipe)
+    kept = api.run(recipe, locked=True)
     lock.write_text(lock.read_text().replace("  own:", "  other:"))
-    refused = onnxbuild_.run(recipe, locked=True)
+    refused = api.run(recipe, locked=True)
 
     assert locking.written == (str(lock),)
     assert set(locking.locks[str(lock)].variants) == set(kept.variants) == {"own"}

@@ -35,7 +35,7 @@ def locked(lock: Lock = LOCK, *overrides: str) -> Locked:
             write_out(lock, "net.yaml").encode(), "net.lock.yaml", "onnxbuild lock net.yaml"
         ),
         overrides=overrides or lock.overrides,
-        renew="onnxbuild lock net.yaml",
+        recipe="net.yaml",
         fact=("file", "./net.lock.yaml", ""),
     )
 
@@ -140,7 +140,7 @@ def test_another_model_is_refused_with_its_likely_causes():
         "overrides: export.opset=20 here, export.opset=18 in the lock; "
         "numpy: 2.2.0 here, 2.1.0 in the lock; "
         "processor: x86_64 avx512f here, x86_64 avx2 in the lock; "
-        "if that is meant, `onnxbuild lock net.yaml` renews the lock"
+        "if that is meant, `onnxbuild lock net.yaml export.opset=20` renews the lock"
     )
 
 
