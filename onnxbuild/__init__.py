@@ -28,7 +28,7 @@ __all__ = [
 _HOMES = {
     "BuildResult": "onnxbuild.report.result",
     "OnnxbuildError": "onnxbuild.errors",
-    "PlanView": "onnxbuild.api",
+    "PlanView": "onnxbuild.report.view",
     "RecipeError": "onnxbuild.errors",
     "UsageError": "onnxbuild.errors",
     "VariantResult": "onnxbuild.report.result",

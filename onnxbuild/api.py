@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
 
 from onnxbuild.compose import validate as find_mistakes
 from onnxbuild.core.events import Event, Listener, Repeats, Said, StepStarted
@@ -19,11 +18,11 @@ from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.copying import copied
 from onnxbuild.engine.explain import in_one_line
-from onnxbuild.engine.preview import Prospect, preview
+from onnxbuild.engine.preview import preview
 from onnxbuild.engine.setting import Record
 from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
-from onnxbuild.planner import Plan, find_label
+from onnxbuild.planner import find_label
 from onnxbuild.project import lock_path
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
@@ -32,12 +31,14 @@ from onnxbuild.report.lock import Locking, make_lock, write_lock
 from onnxbuild.report.locked import Locked, read_locks
 from onnxbuild.report.repeating import compare_builds
 from onnxbuild.report.result import BuildResult
-from onnxbuild.stores.actions import DamagedCacheError
+from onnxbuild.report.view import PlanView
+from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.workplace import (
     Recipes,
     Workplace,
     asked_variables,
     build_facts,
+    collect_by_itself,
     list_paths,
     list_words,
     note_latest,
@@ -52,42 +53,6 @@ OTHER_SEED = "1"
 """What a build that is repeated hashes texts by: any but the seed that workers have else."""
 
 DAMAGED_TRACES = "traces in the store are damaged; their steps are built again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanView:
-    """A plan, with what a build would do with each step."""
-
-    plan: Plan
-    prospects: tuple[Prospect, ...]
-    facts: tuple[Fact, ...]
-    """What this answer depends on."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what ``plan --json`` and ``explain --json`` print."""
-        number = {id(item.step): index for index, item in enumerate(self.prospects)}
-        return {
-            "steps": [
-                {
-                    "label": item.step.label,
-                    "recipe": self.plan.owner(item.step),
-                    "run": item.step.run,
-                    "status": item.status,
-                    "causes": list(item.causes),
-                    "inputs": {
-                        name: number[id(output.step)]
-                        for name, output in item.step.inputs.items()
-                        if id(output.step) in number
-                    },
-                    "may_grow": item.step.may_grow,
-                    "key": item.key,
-                    "seconds": item.trace.seconds if item.trace else None,
-                    "made": item.trace.made if item.trace else None,
-                    "build": item.trace.build if item.trace else None,
-                }
-                for item in self.prospects
-            ]
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +220,10 @@ def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) 
             plan, process, store, workplace.recipes, workplace.site.root, hear, how.locks
         )
         published = delivery.deliver(workplace.settings.artifacts)
+        store.use(record.trace for record in process.records if record.trace is not None)
     note_latest(workplace, process)
+    if workplace.settings.gc and any(record.status == "ran" for record in process.records):
+        collect_by_itself(workplace)
     result = BuildResult(
         status=find_status(published.problems, process),
         recipes=published.recipes,
@@ -302,7 +270,8 @@ def _process(
         **({"hash_seed": hash_seed} if hash_seed else {}),
     )
     with (
-        store.folder() as folder,
+        store.lease(),
+        store.folder() if store.is_writable else nullcontext("") as folder,
         NetWitness(site.root, site.ignored) as witness,
         # Inline executors fork, and a fork amid an import never gets past it.
         _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,

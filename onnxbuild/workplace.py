@@ -21,7 +21,7 @@ from onnxbuild.engine.setting import Site
 from onnxbuild.errors import StoreError, UsageError
 from onnxbuild.planner import Plan, make_plan
 from onnxbuild.project import store_folder
-from onnxbuild.recipe.schema import Recipe, Settings
+from onnxbuild.recipe.schema import Collecting, Recipe, Settings
 from onnxbuild.stores.actions import LogEntry
 from onnxbuild.stores.local import LocalStore
 
@@ -213,3 +213,17 @@ def note_logs(workplace: Workplace, process: Build) -> None:
     for name, noted in entries.items():
         if not actions.logs(name).items() >= noted.items():
             actions.note_logs(name, noted)
+
+
+def collect_by_itself(workplace: Workplace) -> None:
+    """Keep the store within the bounds that the settings give it."""
+    # Loaded here: most builds collect nothing.
+    from onnxbuild.core.quantities import read_age, read_size
+    from onnxbuild.stores.collect import Bounds, collect
+
+    said = workplace.settings.gc or Collecting()
+    bounds = Bounds(
+        max_size=None if said.max_size is None else read_size(said.max_size),
+        older_than=None if said.older_than is None else read_age(said.older_than),
+    )
+    collect(workplace.store, bounds)

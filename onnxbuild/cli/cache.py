@@ -1,52 +1,122 @@
-"""Look after the store: how much it holds, of what, and for which recipes."""
+"""Look after the store: measure it, collect it, check it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from onnxbuild.cli import console
 from onnxbuild.cli.arguments import add_json, split
-from onnxbuild.core.trace import Trace
+from onnxbuild.core.quantities import read_age, read_size
 from onnxbuild.errors import UsageError
 from onnxbuild.project import find_root, store_folder
+from onnxbuild.stores.check import Checked, check
+from onnxbuild.stores.collect import Bounds, Collected, collect
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.measure import measure
 from onnxbuild.workplace import open_workplace
 
-KINDS = ("weights and data", "graphs", "traces", "answers", "temporary", "quarantine")
+OPTIONS = {"size": (), "gc": ("max_size", "older_than", "dry_run"), "verify": ("repair",)}
+"""What there is to do, and the options that each takes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the arguments of ``cache``."""
     parser.add_argument(
-        "what", choices=["size"], metavar="size", help="size: what the store holds, in bytes"
+        "what",
+        choices=sorted(OPTIONS),
+        metavar="size | gc | verify",
+        help="size: what the store holds, in bytes; gc: remove what dead builds have left, and what is over the"
+        " bounds; verify: read all of it, and what is published, against its digests",
     )
     parser.add_argument(
         "words",
         nargs="*",
         metavar="RECIPE.yaml | key=value",
-        help="only these recipes; without one, the store of the folder you are in, and all of its recipes",
+        help="the store of these recipes, and for size only what they hold; without one, the store of the"
+        " folder you are in, and all of its recipes",
+    )
+    parser.add_argument(
+        "--max-size",
+        type=_amount(read_size),
+        metavar="SIZE",
+        help="gc: remove results until the store is no larger, as in 20GB; first those that were not used for"
+        " long and are quickly rebuilt for their size",
+    )
+    parser.add_argument(
+        "--older-than",
+        type=_amount(read_age),
+        metavar="AGE",
+        help="gc: remove results that served no build for longer, as in 30d",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", default=None, help="gc: only say what would go"
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        default=None,
+        help="verify: drop what is damaged, so that the next run builds it again",
     )
     add_json(parser)
 
 
+def _amount(read: Any) -> Any:
+    def parse(text: str) -> float:
+        try:
+            amount: float = read(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(f"{error.what}: {error.hint}") from error
+        return amount
+
+    return parse
+
+
 def main(options: argparse.Namespace) -> int:
-    """Measure the store and print that."""
+    """Do what was asked of the store and print what came of it."""
+    _refuse_others(options)
+    code = 0
+    with _open(options) as (store, recipes):
+        match options.what:
+            case "gc":
+                bounds = Bounds(max_size=options.max_size, older_than=options.older_than)
+                collected = collect(store, bounds, dry_run=bool(options.dry_run))
+                values, text = _gc_json(collected), _tell_collected(collected, options)
+            case "verify":
+                checked = check(store, repair=bool(options.repair))
+                values, text = _check_json(checked), _tell_checked(checked)
+                code = 1 if checked.damages and not checked.repaired else 0
+            case _:
+                values = measure(store, recipes)
+                text = render(values)
+    console.data(json.dumps(values, indent=2) if options.json else text)
+    return code
+
+
+def _refuse_others(options: argparse.Namespace) -> None:
+    """Refuse an option of one thing to do for another."""
+    for what, names in OPTIONS.items():
+        for name in names:
+            if what != options.what and getattr(options, name) is not None:
+                word = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"`onnxbuild cache {options.what}` has no option {word}",
+                    hint=f"it belongs to `onnxbuild cache {what}`",
+                )
+
+
+@contextmanager
+def _open(options: argparse.Namespace) -> Iterator[tuple[LocalStore, list[str] | None]]:
+    """Open the store that was meant; with the names of the recipes, where there are some."""
     if options.words:
         recipes, overrides = split(options.words)
         with open_workplace(recipes, overrides) as workplace:
-            measured = measure(workplace.store, list(workplace.recipes))
-    else:
-        measured = _measure_here()
-    console.data(json.dumps(measured, indent=2) if options.json else render(measured))
-    return 0
-
-
-def _measure_here() -> dict[str, Any]:
+            yield workplace.store, list(workplace.recipes)
+        return
     folder = store_folder(find_root(os.getcwd()))
     if not os.path.isdir(folder):
         raise UsageError(
@@ -55,92 +125,77 @@ def _measure_here() -> dict[str, Any]:
         )
     store = LocalStore(folder)
     try:
-        return measure(store)
+        yield store, None
     finally:
         store.close()
 
 
-@dataclass(slots=True)
-class _Sum:
-    files: int = 0
-    bytes: int = 0
-
-
-def measure(store: LocalStore, only: Iterable[str] | None = None) -> dict[str, Any]:
-    """Give the files and bytes of a store by kind, and by recipe what it shares and has alone.
-
-    The bytes of a recipe are those of its last build: results, weights and logs of its steps.
-    """
-    sums = {kind: _Sum() for kind in KINDS}
-    sizes: dict[str, int] = {}
-    for folder, _, names in os.walk(store.root):
-        kind = _kind(os.path.relpath(folder, store.root))
-        for name in names:
-            path = os.path.join(folder, name)
-            try:
-                count = os.lstat(path).st_size
-            except FileNotFoundError:
-                # A build at work removes its temporary files meanwhile.
-                continue
-            mine = kind or ("graphs" if name.endswith(".onnx") else "traces")
-            if name.startswith("tmp-"):
-                mine = "temporary"
-            sums[mine].files += 1
-            sums[mine].bytes += count
-            if mine in {"weights and data", "graphs"}:
-                sizes[name.removesuffix(".onnx")] = count
-    held = {name: _held(store, name) & sizes.keys() for name in store.actions.recipes()}
+def _gc_json(collected: Collected) -> dict[str, Any]:
     return {
-        "store": store.root,
-        "bytes": sum(item.bytes for item in sums.values()),
-        "kinds": {kind: {"files": item.files, "bytes": item.bytes} for kind, item in sums.items()},
-        "recipes": _by_recipe(held, sizes, held if only is None else only),
-        "of_no_last_build": sum(sizes[name] for name in sizes.keys() - set().union(*held.values())),
+        "results": collected.results,
+        "files": sum(collected.files.values()),
+        "freed": collected.freed,
+        "kept": collected.kept,
+        "in_use": collected.in_use,
+        "published": collected.published,
     }
 
 
-def _kind(folder: str) -> str:
-    top = folder.split(os.sep, maxsplit=1)[0]
+def _tell_collected(collected: Collected, options: argparse.Namespace) -> str:
+    removed, are = ("would remove", "would be") if options.dry_run else ("removed", "are")
+    what = (
+        f"{_count(collected.results, 'result')} and {_count(sum(collected.files.values()), 'file')}"
+    )
+    freed, kept = console.size(collected.freed), console.size(collected.kept)
+    lines = [f"{removed} {what}: {freed}; {kept} {are} kept"]
+    spared = collected.published + collected.in_use
+    if spared:
+        lines.append(
+            f"spared: {_count(collected.published, 'result')} behind published models,"
+            f" {collected.in_use} of running builds"
+        )
+    if options.max_size is not None and collected.kept > options.max_size:
+        lines.append(
+            f"still over {console.size(options.max_size)}: delete folders of published models that nobody needs,"
+            " and collect again"
+            if spared
+            else f"still over {console.size(options.max_size)}: what is left are tables and logs"
+        )
+    return "\n".join(lines)
+
+
+def _check_json(checked: Checked) -> dict[str, Any]:
     return {
-        "blobs": "weights and data",
-        "answers": "answers",
-        "quarantine": "quarantine",
-        "tmp": "temporary",
-        "claims": "temporary",
-    }.get(top, "")
+        "files": checked.files,
+        "bytes": checked.bytes,
+        "results": checked.results,
+        "variants": checked.variants,
+        "damages": [
+            {"state": item.state, "what": item.what, "where": item.path} for item in checked.damages
+        ],
+        "repaired": checked.repaired,
+    }
 
 
-def _by_recipe(
-    held: Mapping[str, set[str]], sizes: Mapping[str, int], wanted: Iterable[str]
-) -> dict[str, dict[str, int]]:
-    uses: dict[str, int] = {}
-    for names in held.values():
-        for name in names:
-            uses[name] = uses.get(name, 0) + 1
-    found = {}
-    for recipe in wanted:
-        names = held.get(recipe, set())
-        alone = sum(sizes[name] for name in names if uses[name] == 1)
-        total = sum(sizes[name] for name in names)
-        found[recipe] = {"bytes": total, "unique": alone, "shared": total - alone}
-    return found
+def _tell_checked(checked: Checked) -> str:
+    read = (
+        f"read {_count(checked.files, 'file')} ({console.size(checked.bytes)}),"
+        f" {_count(checked.results, 'result')}, {_count(checked.variants, 'published variant')}"
+    )
+    if not checked.damages:
+        return f"{read}: all whole"
+    lines = [f"{item.state}: {item.what}\n  where: {item.path}" for item in checked.damages]
+    lines.append(f"{read}: {_count(len(checked.damages), 'thing')} not whole")
+    lines.append(
+        "dropped; the next run builds again what it needs of it"
+        if checked.repaired
+        else "`onnxbuild cache verify --repair` drops it, so that the next run builds it again"
+    )
+    return "\n".join(lines)
 
 
-def _held(store: LocalStore, recipe: str) -> set[str]:
-    """Give the names of all content that the last build of a recipe refers to."""
-    digests: set[str] = set()
-    for key in store.actions.latest(recipe).values():
-        for trace in store.traces(key):
-            digests.update(_digests(trace))
-    digests.update(log for _, log, _ in store.actions.logs(recipe).values())
-    return {digest.removeprefix("b3:") for digest in digests}
-
-
-def _digests(trace: Trace) -> Iterable[str]:
-    yield trace.log
-    for artifact in trace.results.values():
-        yield artifact.digest
-        yield from artifact.parts
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def render(measured: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ def answer(arguments: list[str]) -> int | None:
     body = answers.recall(folder, key, root)
     if body is None:
         return None
+    answers.note_asked(folder, key)
     data, _, talk = body.partition("\0")
     sys.stdout.write(data)
     sys.stdout.flush()

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxbuild import api
-from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
 from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.engine.explain import in_one_line
 from onnxbuild.planner import find_label
+from onnxbuild.report.view import PlanView
 from onnxbuild.workplace import open_workplace
 
 STATES = {"cached": "cached", "run": "would run", "may run": "may run"}

@@ -133,12 +133,26 @@ def remember(
     _write(answer_path(folder, key), "\n".join(lines) + "\n\n" + body)
 
 
+def note_asked(folder: str, key: str) -> None:
+    """Note that the answer for `key` was asked for just now: `gc` forgets those that nobody asks for."""
+    try:
+        os.utime(answer_path(folder, key))
+    except OSError:
+        # A store that cannot be written, which none collects either; or the answer was forgotten just now.
+        return
+
+
 def answer_path(folder: str, key: str) -> str:
     """Say in which file the answer for `key` is kept."""
     from onnxbuild.core.digest import PREFIX, digest_bytes
 
     digest = digest_bytes(FORMAT + key.encode("utf-8", "surrogatepass"))
     return os.path.join(folder, digest.removeprefix(PREFIX)[:40])
+
+
+def is_whole(path: str) -> bool:
+    """Tell whether the answer in a file is as it was written, or gone."""
+    return _read(path) is not None or not os.path.exists(path)
 
 
 def _look_at(
@@ -190,14 +204,18 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, content: str) -> None:
+    from onnxbuild.core import files
     from onnxbuild.core.digest import digest_bytes
 
     rest = content.encode("utf-8", "surrogateescape")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
+        files.at("write", temporary)
         with open(temporary, "xb") as file:
             file.write(digest_bytes(rest).encode() + b"\n" + rest)
+        # Not flushed: a torn one is told by its digest, and the answer is found anew.
+        files.at("rename", path)
         os.replace(temporary, path)
     except BaseException:
         if os.path.lexists(temporary):

@@ -1,4 +1,4 @@
-"""The file layer: every write, flush and rename of a store or a publish goes through here.
+"""The file layer: every write, flush, rename and removal of a store or a publish goes through here.
 
 The order of a write is: temporary file, flush, rename, flush of the folder. Whoever crashes at any
 point leaves either nothing or the whole content under its name.
@@ -10,22 +10,38 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 from onnxbuild.core.digest import Content
 from onnxbuild.errors import StoreError
 
 READ_ONLY = 0o444
 
+SCRATCH = "tmp-"
+"""How the names of copies of graphs begin that must stand at a store's root; what a crash leaves is collected."""
+
+
+def at(what: str, path: str) -> None:
+    """Do nothing, before each step here: ``write``, ``flush``, ``rename`` … of `path` comes next.
+
+    The place where tests end the process, or fill the disk, at every step in turn.
+    """
+
 
 def write(target: str, content: Content, temporary: str) -> None:
     """Put `content` at `target`, atomically and durably, by way of a file in the folder `temporary`."""
-    handle, path = tempfile.mkstemp(dir=temporary)
+    try:
+        at("create", target)
+        handle, path = tempfile.mkstemp(dir=temporary)
+    except OSError as error:
+        raise explain(error, target) from error
     try:
         with os.fdopen(handle, "wb") as file:
+            at("write", path)
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), READ_ONLY)
-            os.fsync(file.fileno())
+            flush(file.fileno(), path)
         rename(path, target)
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
@@ -39,7 +55,7 @@ def adopt(source: str, target: str) -> None:
         handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fchmod(handle, READ_ONLY)
-            os.fsync(handle)
+            flush(handle, source)
         finally:
             os.close(handle)
         rename(source, target)
@@ -49,9 +65,14 @@ def adopt(source: str, target: str) -> None:
 
 def copy(source: str, temporary: str) -> str:
     """Copy a file into the folder `temporary` and give the copy's path."""
-    handle, path = tempfile.mkstemp(dir=temporary)
+    try:
+        at("create", source)
+        handle, path = tempfile.mkstemp(dir=temporary)
+    except OSError as error:
+        raise explain(error, temporary) from error
     os.close(handle)
     try:
+        at("write", path)
         shutil.copyfile(source, path)
     except OSError as error:
         os.unlink(path)
@@ -62,36 +83,84 @@ def copy(source: str, temporary: str) -> str:
 def rename(source: str, target: str) -> None:
     """Rename and flush the folder, which is made if need be."""
     folder = os.path.dirname(target)
+    at("rename", target)
     try:
         os.rename(source, target)
     except FileNotFoundError:
+        at("create", folder)
         os.makedirs(folder, exist_ok=True)
         os.rename(source, target)
         flush_folder(os.path.dirname(folder))
     flush_folder(folder)
 
 
-def flush_folder(path: str) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def flush(handle: int, path: str) -> None:
+    """Make the content of an open file durable."""
+    at("flush", path)
+    os.fsync(handle)
+
+
+def flush_file(path: str) -> None:
+    """Make the content of a file that others wrote durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
+        flush(handle, path)
     finally:
         os.close(handle)
 
 
-def explain(error: OSError, path: str) -> StoreError:
-    """Say in words what the file system refused."""
+def flush_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flush(handle, path)
+    finally:
+        os.close(handle)
+
+
+def remove(path: str) -> None:
+    """Remove a file that may have gone meanwhile."""
+    at("remove", path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder with all in it; what others remove meanwhile is as well."""
+    at("remove", path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def private_folder(parent: str, prefix: str) -> Iterator[str]:
+    """Make a folder of one's own below `parent`, removed at the end. Raises `StoreError`."""
+    at("create", parent)
+    try:
+        path = tempfile.mkdtemp(prefix=prefix, dir=parent)
+    except OSError as error:
+        raise explain(error, parent) from error
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def explain(
+    error: OSError, path: str, *, doing: str = "cannot write the store", setting: str = "store"
+) -> StoreError:
+    """Say in words what the file system refused; `setting` is the one that names another place."""
     import errno
 
+    elsewhere = f"settings.{setting}"
+    variable = " or $ONNXBUILD_STORE" if setting == "store" else ""
     hints = {
-        errno.ENOSPC: "the disk is full: free space, or set settings.store to another disk",
-        errno.EDQUOT: "the quota is used up: free space, or set settings.store to another disk",
-        errno.EROFS: "the file system is read-only: set settings.store or $ONNXBUILD_STORE to a folder that is not",
-        errno.EACCES: "no permission: set settings.store or $ONNXBUILD_STORE to a folder of yours",
+        errno.ENOSPC: f"the disk is full: free space, or set {elsewhere} to another disk",
+        errno.EDQUOT: f"the quota is used up: free space, or set {elsewhere} to another disk",
+        errno.EROFS: f"the file system is read-only: set {elsewhere}{variable} to a folder that is not",
+        errno.EACCES: f"no permission: set {elsewhere}{variable} to a folder of yours",
     }
     return StoreError(
-        f"cannot write the store: {error.strerror or error}",
+        f"{doing}: {error.strerror or error}",
         where=path,
         hint=hints.get(error.errno or 0, ""),
     )

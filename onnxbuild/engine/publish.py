@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -22,8 +23,8 @@ EXCHANGE = 2
 HERE = -100
 """AT_FDCWD."""
 
-RANDOM = 8
-"""Characters that `tempfile` adds to a name."""
+STAGING = re.compile(r"\..+-[a-z0-9_]{8}")
+"""Names of folders that are being filled: `tempfile` adds eight characters."""
 YOUNG = 60.0
 """Seconds for which a folder is left alone whose maker may not have locked it yet."""
 
@@ -49,23 +50,12 @@ def replace(target: str, fill: Callable[[str], None], say: Callable[[str], None]
             fill(staging)
             _keep_previous_data(target, staging)
             for name in os.listdir(staging):
-                _flush(os.path.join(staging, name))
+                files.flush_file(os.path.join(staging, name))
             files.flush_folder(staging)
             _swap(staging, target, say)
             files.flush_folder(parent)
     except OSError as error:
-        raise _explain(error, target) from error
-
-
-def _explain(error: OSError, target: str) -> StoreError:
-    hints = {
-        errno.ENOSPC: "the disk is full: free space, or set settings.artifacts to another disk",
-        errno.EDQUOT: "the quota is used up: free space, or set settings.artifacts to another disk",
-        errno.EROFS: "the file system is read-only: set settings.artifacts to a folder that is not",
-        errno.EACCES: "no permission: set settings.artifacts to a folder of yours",
-    }
-    what = f"cannot publish: {error.strerror or error}"
-    return StoreError(what, where=target, hint=hints.get(error.errno or 0, ""))
+        raise files.explain(error, target, doing="cannot publish", setting="artifacts") from error
 
 
 def is_intact(target: str, contents: Mapping[str, str], digest_of: Callable[[str], str]) -> bool:
@@ -81,7 +71,8 @@ def is_intact(target: str, contents: Mapping[str, str], digest_of: Callable[[str
 
 @contextmanager
 def _staging(parent: str, name: str) -> Iterator[str]:
-    _sweep(parent, f".{name}-")
+    sweep(parent, f".{name}-", time.time() - YOUNG)
+    files.at("create", parent)
     path = tempfile.mkdtemp(prefix=f".{name}-", dir=parent)
     # Tells others, until our end, that we are at work in it.
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -93,17 +84,18 @@ def _staging(parent: str, name: str) -> Iterator[str]:
     finally:
         os.close(handle)
         # After an exchange this is the old version.
-        shutil.rmtree(path, ignore_errors=True)
+        files.remove_tree(path)
 
 
-def _sweep(parent: str, prefix: str) -> None:
-    """Remove what publishes that were killed have left."""
+def sweep(parent: str, prefix: str, before: float) -> int:
+    """Remove what publishes that were killed have left, if made `before` (seconds); give how many folders."""
+    removed = 0
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
-        if not name.startswith(prefix) or len(name) != len(prefix) + RANDOM:
+        if not (name.startswith(prefix) and STAGING.fullmatch(name)):
             continue
         try:
-            if time.time() - os.stat(path).st_mtime < YOUNG:
+            if os.stat(path).st_mtime >= before:
                 continue
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
@@ -111,12 +103,14 @@ def _sweep(parent: str, prefix: str) -> None:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
+            files.remove_tree(path)
+            removed += 1
         except BlockingIOError:
             # A publish is at work in it.
             continue
         finally:
             os.close(handle)
+    return removed
 
 
 def _keep_previous_data(target: str, staging: str) -> None:
@@ -125,6 +119,7 @@ def _keep_previous_data(target: str, staging: str) -> None:
         new = os.path.join(staging, name)
         if os.path.exists(new):
             continue
+        files.at("link", new)
         try:
             os.link(os.path.join(target, name), new)
         except FileNotFoundError:
@@ -143,15 +138,8 @@ def _published_data(target: str) -> list[str]:
     return [name for name in names if name.endswith(".onnx.data") and os.sep not in name]
 
 
-def _flush(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _swap(staging: str, target: str, say: Callable[[str], None]) -> None:
+    files.at("rename", target)
     try:
         # The first time. Not asked beforehand whether it is: another build may publish the same just now.
         os.rename(staging, target)
@@ -171,9 +159,9 @@ def _swap(staging: str, target: str, say: Callable[[str], None]) -> None:
         os.listdir(staging), key=lambda name: (name == BUILD_JSON, not name.endswith(".data"))
     )
     for name in names:
-        os.rename(os.path.join(staging, name), os.path.join(target, name))
+        files.rename(os.path.join(staging, name), os.path.join(target, name))
     for name in set(os.listdir(target)) - set(names):
-        os.unlink(os.path.join(target, name))
+        files.remove(os.path.join(target, name))
 
 
 def _exchange(one: str, other: str) -> int:

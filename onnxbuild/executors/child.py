@@ -24,6 +24,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
 
+from onnxbuild.core import files
 from onnxbuild.errors import StoreError
 from onnxbuild.executors.deaths import FULL, Death
 from onnxbuild.executors.family import adopt_orphans, die_with_parent
@@ -40,6 +41,7 @@ BROKEN = 70
 def make_folder(store: str) -> str:
     """Make a job's private folder inside the store."""
     parent = os.path.join(store, "tmp")
+    files.at("create", parent)
     os.makedirs(parent, exist_ok=True)
     return tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent)
 

@@ -13,11 +13,9 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
+from onnxbuild.core import files
 from onnxbuild.core.ports import ContentStore, Work
 from onnxbuild.errors import ModelError
-
-SCRATCH = "tmp-"
-"""How the names of scratch copies begin; whatever of them a crash leaves is swept from the store."""
 
 
 def read(path: str) -> ir.Model:
@@ -84,14 +82,15 @@ def scratch_copy(work: Work, name: str = "model") -> Iterator[str]:
     For libraries that write beside what they read. At the end everything that begins with that name
     is removed.
     """
-    stem = os.path.join(store_root(work.store), f"{SCRATCH}{os.getpid()}-{uuid.uuid4().hex}")
+    stem = os.path.join(store_root(work.store), f"{files.SCRATCH}{os.getpid()}-{uuid.uuid4().hex}")
     path = stem + ".onnx"
     try:
+        files.at("write", path)
         shutil.copyfile(work.input(name), path)
         yield path
     finally:
         for left in glob.glob(glob.escape(stem) + "*"):
-            os.unlink(left)
+            files.remove(left)
 
 
 def _parse(path: str, *, load_external_data: bool) -> onnx.ModelProto:

@@ -16,6 +16,7 @@ import onnx
 from blake3 import blake3
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
 
+from onnxbuild.core import files
 from onnxbuild.errors import StoreError
 
 CHUNK = 1 << 20
@@ -53,6 +54,7 @@ def write_whole(proto: onnx.ModelProto, blobs: str, target: str) -> None:
     nodes = graph.SerializeToString(deterministic=True)
     prefixes = [_tag(GRAPH_INITIALIZER) + _varint(length) for length in lengths]
     whole = len(nodes) + sum(map(len, prefixes)) + sum(lengths)
+    files.at("write", target)
     with open(target, "wb") as file:
         file.write(rest.SerializeToString(deterministic=True))
         file.write(_tag(MODEL_GRAPH) + _varint(whole) + nodes)
@@ -60,7 +62,8 @@ def write_whole(proto: onnx.ModelProto, blobs: str, target: str) -> None:
             file.write(prefix + head)
             if _is_external(tensor):
                 _copy(_blob(tensor, blobs), file)
-        _flush(file)
+        file.flush()
+        files.flush(file.fileno(), file.name)
 
 
 def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> list[str]:
@@ -74,6 +77,7 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
         return []
     draft = os.path.join(folder, f".{name}.onnx.data")
     digest = blake3()
+    files.at("write", draft)
     with open(draft, "wb") as file:
         for tensor in tensors:
             path = _blob(tensor, blobs)
@@ -84,8 +88,10 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
             digest.update(bytes(gap))
             places[path] = file.tell()
             _copy(path, file, digest)
-        _flush(file)
+        file.flush()
+        files.flush(file.fileno(), file.name)
     location = f"{name}-{digest.hexdigest()[:16]}.onnx.data"
+    files.at("rename", draft)
     os.rename(draft, os.path.join(folder, location))
     for tensor in tensors:
         place, length = places[_blob(tensor, blobs)], _length(tensor)
@@ -97,9 +103,11 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
 
 def write_bytes(target: str, content: bytes) -> None:
     """Write a file and flush it to the disk."""
+    files.at("write", target)
     with open(target, "wb") as file:
         file.write(content)
-        _flush(file)
+        file.flush()
+        files.flush(file.fileno(), file.name)
 
 
 def _external(graph: onnx.GraphProto, *, nested: bool = False) -> Iterator[onnx.TensorProto]:
@@ -176,8 +184,3 @@ def _copy(path: str, target: BinaryIO, digest: blake3 | None = None) -> None:
         while chunk := source.read(CHUNK):
             digest.update(chunk)
             target.write(chunk)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

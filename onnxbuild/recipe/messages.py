@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, get_args, get_origin
 
+from onnxbuild.core.quantities import WRITTEN
 from onnxbuild.recipe.building import (
     CUSTOM,
     Registry,
@@ -289,6 +290,9 @@ class _Translation:
                 what = f"{name} must be at most {wanted}, not {describe(value)}"
             case "minItems" | "maxItems":
                 what = f"{name} must have {wanted} items, not {len(value)}"
+            case "pattern" if wanted in WRITTEN:
+                what = f"{name} cannot be {describe(value)}"
+                hint = f"write it as {WRITTEN[wanted]}"
             case "pattern":
                 what = f"{name} cannot be {describe(value)}"
                 hint = "letters, digits, dots, dashes and underscores; it begins with a letter or a digit"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
+from onnxbuild.core.quantities import AGE, SIZE
 from onnxbuild.recipe.rule import Rule
 from onnxbuild.recipe.stage import Stage
 
@@ -254,6 +255,17 @@ class Verify(Tolerance):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collecting:
+    """How much the store may keep. See ``onnxbuild cache gc``, which does the same when called."""
+
+    max_size: Annotated[str, Limits(pattern=SIZE)] | None = None
+    """The store's size above which results go, those first that are least worth their bytes: ``20GB``."""
+
+    older_than: Annotated[str, Limits(pattern=AGE)] | None = None
+    """The time after which results go that served no build: ``30d``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Where and how a build runs. Changes no result and is in no key."""
 
@@ -274,6 +286,9 @@ class Settings:
 
     timeout: NotNegative | None = None
     """Seconds that a step may take."""
+
+    gc: Collecting | None = None
+    """Collect the store by itself, at the end of each build that ran a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

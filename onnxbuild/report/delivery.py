@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import onnxbuild
+from onnxbuild.core import files as file_layer
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_bytes, digest_file, digest_value
 from onnxbuild.core.events import Event, Said
@@ -36,7 +37,7 @@ from onnxbuild.report.result import (
     RecipeResult,
     VariantResult,
 )
-from onnxbuild.stores.actions import DamagedCacheError
+from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
 
@@ -76,6 +77,8 @@ class Delivery:
         self._locks = locks or {}
         self._problems: list[Problem] = []
         self._facts: list[Fact] = []
+        self._published: dict[str, tuple[str, Mapping[str, str]]] = {}
+        """By folder: the recipe, and the digests of the files."""
 
     def deliver(self, artifacts: str) -> Delivered:
         """Publish every variant that passed under ``<artifacts>/<recipe>/<variant>/``."""
@@ -94,6 +97,7 @@ class Delivery:
         for name, locked in self._locks.items():
             self._facts.append(locked.fact)
             self._problems.extend(_unlocked(self._recipes[name], locked))
+        self._note_published()
         leftover = [
             folder
             for name, recipe in self._recipes.items()
@@ -108,6 +112,17 @@ class Delivery:
             facts=tuple(self._facts),
             leftover=tuple(leftover),
         )
+
+    def _note_published(self) -> None:
+        """Have the store know what stands behind published folders: collecting spares that."""
+        for folder, (recipe, contents) in self._published.items():
+            traces = [
+                record.trace
+                for record in self._build.records
+                # Steps that a step answered with are no part of the plan: they count for every recipe.
+                if record.trace and recipe in self._plan.owners.get(id(record.step), (recipe,))
+            ]
+            self._store.note_variant(folder, contents, traces)
 
     def _find_leftover(self, folder: str, recipe: Recipe) -> list[str]:
         """Find variants that the recipe does not publish any more: nothing keeps them up to date."""
@@ -212,7 +227,8 @@ class Delivery:
     ) -> VariantResult:
         recipe = self._recipes[variant.recipe]
         external = recipe.export.external_data
-        identity = digest_value([model.digest, external, digest_code("onnxbuild.graph.save")])
+        written_by = digest_value([external, digest_code("onnxbuild.graph.save")])
+        identity = f"{model.digest} {written_by}"
         made = self._store.actions.published(identity)
 
         def text(files: Mapping[str, tuple[str, int]]) -> str:
@@ -244,7 +260,9 @@ class Delivery:
             self._build.ensure([variant.model])
             made = self._replace(model, external, folder, text, check)
             self._store.actions.note_published(identity, made)
-        for name, digest in _contents(made, text(made)).items():
+        contents = _contents(made, text(made))
+        self._published[folder] = (variant.recipe, contents)
+        for name, digest in contents.items():
             place = name_path(os.path.join(folder, name), self._root, {})
             self._facts.append(("file", place, digest))
         return replace(
@@ -291,6 +309,7 @@ class Delivery:
                 made[name] = (digest_file(path), os.path.getsize(path))
             # What is refused here never takes the place of what is there.
             check(made)
+            file_layer.at("write", os.path.join(staging, BUILD_JSON))
             with open(os.path.join(staging, BUILD_JSON), "w", encoding="utf-8") as file:
                 file.write(text(made))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from onnxbuild.stores.locks import locked
+
+LOCK = "lock"
+"""Name of the file in the folder of claims that is locked while one is taken."""
 
 
 class FileClaim:
@@ -15,7 +18,8 @@ class FileClaim:
         self._path = path
         self._handle: int | None = None
         self.holder = ""
-        with _only_one(os.path.dirname(path)):
+        # One process at a time claims, so that nobody finds a claim whose holder has not put its name in.
+        with locked(os.path.join(os.path.dirname(path), LOCK)):
             self._take()
 
     def _take(self) -> None:
@@ -53,17 +57,6 @@ class FileClaim:
         os.unlink(self._path)
         os.close(self._handle)
         self._handle = None
-
-
-@contextmanager
-def _only_one(folder: str) -> Iterator[None]:
-    """Let one process at a time claim, so that nobody finds a claim whose holder has not put its name in."""
-    handle = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _is_at(handle: int, path: str) -> bool:

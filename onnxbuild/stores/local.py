@@ -6,6 +6,7 @@
     <digest>.onnx       graphs; their weights of 4 KiB and more are external data in blobs/
     actions.sqlite      traces and what is remembered of files
     answers/            remembered answers of commands
+    leases/             what running builds use
     claims/ tmp/ quarantine/
     .gitignore          so that a store in a project is no part of it
 """
@@ -13,8 +14,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -22,10 +21,11 @@ from onnxbuild.core import files
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import PREFIX, Content, digest_bytes, digest_file
 from onnxbuild.core.trace import Trace
-from onnxbuild.stores.actions import Actions, Signature
+from onnxbuild.stores.actions import Actions, PublishedVariant, Signature, fingerprint
 from onnxbuild.stores.claims import FileClaim
+from onnxbuild.stores.leases import Lease, shared
 
-FOLDERS = ("blobs", "tmp", "claims", "quarantine")
+FOLDERS = ("blobs", "tmp", "claims", "leases", "quarantine")
 
 
 class LocalStore:
@@ -36,8 +36,13 @@ class LocalStore:
         self.quarantined: list[str] = []
         """Digests whose content was found damaged by this process, in order."""
         self._whole: set[str] = set()
+        self._lease: Lease | None = None
         self.actions = Actions(os.path.join(self.root, "actions.sqlite"))
         is_new = not os.path.lexists(self.root)
+        self.is_writable = is_new or not os.path.isdir(self.root) or os.access(self.root, os.W_OK)
+        """A store that is not serves what it holds; a step that must run is refused in words."""
+        if not self.is_writable:
+            return
         try:
             for name in FOLDERS:
                 os.makedirs(os.path.join(self.root, name), exist_ok=True)
@@ -75,8 +80,8 @@ class LocalStore:
             path = files.copy(path, os.path.join(self.root, "tmp"))
         digest = digest_file(path)
         target = self.blob_path(digest)
-        if self._is_whole(digest, target):
-            os.unlink(path)
+        if self._is_whole(digest, target) and self._touch(target):
+            files.remove(path)
         else:
             files.adopt(path, target)
             self._whole.add(digest)
@@ -101,23 +106,61 @@ class LocalStore:
     @contextmanager
     def folder(self) -> Iterator[str]:
         """Make a private temporary folder inside the store, removed at the end."""
-        path = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=os.path.join(self.root, "tmp"))
-        try:
+        with files.private_folder(os.path.join(self.root, "tmp"), f"{os.getpid()}-") as path:
             yield path
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Keep `gc` from what is looked up or put from now on, by whatever process. Raises `StoreError`."""
+        if not self.is_writable:
+            # Nothing can be removed from it either.
+            yield
+            return
+        try:
+            self._lease = Lease(self.root)
+        except OSError as error:
+            raise files.explain(error, self.root) from error
+        try:
+            yield
         finally:
-            shutil.rmtree(path)
+            self._lease.release()
+            self._lease = None
 
     def traces(self, key: str) -> tuple[Trace, ...]:
         """Give all traces of a key, oldest first."""
-        return self.actions.traces(key)
+        if self._lease is None:
+            return self.actions.traces(key)
+        with shared(self.root):
+            self._lease.note(key)
+            return self.actions.traces(key)
+
+    def use(self, traces: Iterable[Trace]) -> None:
+        """Note that these traces served a build just now."""
+        self.actions.use(traces)
 
     def record(self, trace: Trace) -> None:
         """Keep a trace."""
         self.actions.record(trace)
 
     def claim(self, key: str) -> FileClaim:
-        """Try to be the one that runs `key`, without waiting."""
-        return FileClaim(os.path.join(self.root, "claims", key.removeprefix(PREFIX)))
+        """Try to be the one that runs `key`, without waiting. Raises `StoreError`."""
+        try:
+            return FileClaim(os.path.join(self.root, "claims", key.removeprefix(PREFIX)))
+        except OSError as error:
+            raise files.explain(error, self.root) from error
+
+    def note_variant(
+        self, folder: str, contents: Mapping[str, str], traces: Iterable[Trace]
+    ) -> None:
+        """Remember what a folder was published with and rests on: `gc` spares that.
+
+        The folder is named relative to the store, which holds for a project that is moved with its store.
+        """
+        place = os.path.relpath(folder, self.root)
+        marks = sorted({(trace.key, fingerprint(trace)) for trace in traces})
+        variant = PublishedVariant(contents=contents, traces=tuple(marks))
+        if self.actions.variants().get(place) != variant:
+            self.actions.note_variant(place, variant)
 
     def set_aside(self) -> str:
         """Put a damaged action cache into ``quarantine/``, and give its path there."""
@@ -136,9 +179,21 @@ class LocalStore:
         self.actions.close()
 
     def _put(self, digest: str, target: str, content: Content) -> None:
-        if not self._is_whole(digest, target):
+        if not (self._is_whole(digest, target) and self._touch(target)):
             files.write(target, content, os.path.join(self.root, "tmp"))
             self._whole.add(digest)
+
+    def _touch(self, path: str) -> bool:
+        """Say to `gc` that what lies there is in use again; False when it has just been removed."""
+        with shared(self.root):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
+            except PermissionError:
+                # Another user's file: one of our own takes its place.
+                return False
+        return True
 
     def _is_whole(self, digest: str, path: str) -> bool:
         """Read a file once in this process and compare; what is damaged goes to quarantine."""
@@ -153,6 +208,10 @@ class LocalStore:
         if found == digest:
             self._whole.add(digest)
             return True
-        os.rename(path, os.path.join(self.root, "quarantine", os.path.basename(path)))
+        self.quarantine(path)
         self.quarantined.append(digest)
         return False
+
+    def quarantine(self, path: str) -> None:
+        """Put a damaged file aside, where nothing looks for content."""
+        files.rename(path, os.path.join(self.root, "quarantine", os.path.basename(path)))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from onnxbuild.cli.cache import measure, render
+from onnxbuild.cli.cache import render
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.measure import measure
 
 
 @pytest.fixture

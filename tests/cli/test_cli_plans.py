@@ -6,7 +6,6 @@ import argparse
 
 import pytest
 
-from onnxbuild.api import PlanView
 from onnxbuild.cli import explain, graph, plan
 from onnxbuild.cli.console import table
 from onnxbuild.cli.steps import take_step
@@ -16,6 +15,7 @@ from onnxbuild.core.trace import Trace
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
 from onnxbuild.planner import Plan, find_label
+from onnxbuild.report.view import PlanView
 
 
 def make_view() -> PlanView:

@@ -13,8 +13,8 @@ from contracts.stores import StoreContract
 
 from onnxbuild.core.trace import Trace
 from onnxbuild.errors import StoreError
-from onnxbuild.stores import actions, disks
-from onnxbuild.stores.actions import DamagedCacheError
+from onnxbuild.stores import database, disks
+from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
 
@@ -271,7 +271,7 @@ def test_a_store_that_cannot_be_written_can_be_read(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_called_that(tmp_path, monkeypatch):
     """What sqlite says of it is "disk I/O error"."""
-    monkeypatch.setattr(actions, "is_full", lambda _: True)
+    monkeypatch.setattr(database, "is_full", lambda _: True)
     store = LocalStore(str(tmp_path))
     store.actions._connect().execute("PRAGMA query_only=1")
 
