@@ -148,7 +148,9 @@ def repeat(
         ) as process,
     ):
         process.run()
-        repeated = compare_builds(built.records, process.records, workplace.store, store)
+        repeated = compare_builds(
+            built.records, process.records, workplace.store, store, workplace.call
+        )
     return built.result.with_repeated(repeated)
 
 

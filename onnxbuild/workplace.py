@@ -45,6 +45,11 @@ class Workplace:
         """The recipes by name."""
         return {item.recipe.name: item.recipe for item in self.compositions}
 
+    def call(self, step: Step) -> str:
+        """Say what to call a step: by its label, with its recipe's name where there are several."""
+        owner = self.plan.owner(step) if len(self.recipes) > 1 else ""
+        return f"{owner}: {step.label}" if owner else step.label
+
     def latest(self) -> dict[str, str]:
         """Give the keys with which the steps of these recipes were last built."""
         found: dict[str, str] = {}

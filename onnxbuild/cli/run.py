@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from onnxbuild import api
@@ -14,7 +14,6 @@ from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
 from onnxbuild.core.events import Event, StepCached, StepFailed, StepRan
-from onnxbuild.core.step import Step
 from onnxbuild.report.result import BuildResult
 from onnxbuild.workplace import Workplace, open_workplace
 
@@ -67,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
         open_workplace(
             recipes, overrides, only=options.only, multirun=options.multirun
         ) as workplace,
-        watch(_namer(workplace), quiet=options.json) as show_event,
+        watch(workplace.call, quiet=options.json) as show_event,
     ):
         ended: list[dict[str, object]] = []
 
@@ -105,14 +104,6 @@ def _read_how(options: argparse.Namespace, workplace: Workplace) -> api.How:
         no_cache=options.no_cache,
         locks=api.find_locks(workplace, recipes, overrides) if options.locked else {},
     )
-
-
-def _namer(workplace: Workplace) -> Callable[[Step], str]:
-    """Give what to call a step while it runs: with its recipe's name where there are several."""
-    if len(workplace.recipes) == 1:
-        return lambda step: step.label
-    owner = workplace.plan.owner
-    return lambda step: f"{owner(step)}: {step.label}" if owner(step) else step.label
 
 
 def _note(event: Event, workplace: Workplace) -> Iterator[dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from onnxbuild.core.ports import ContentStore
@@ -17,21 +17,30 @@ Name: TypeAlias = tuple[str, str, str, int]
 
 
 def compare_builds(
-    first: Sequence[Record], second: Sequence[Record], store: ContentStore, other: ContentStore
+    first: Sequence[Record],
+    second: Sequence[Record],
+    store: ContentStore,
+    other: ContentStore,
+    call: Callable[[Step], str] = lambda step: step.label,
 ) -> Repeated:
     """Compare how the steps of two builds ended, in the order of the plan, with the store of each.
 
+    `call` says what to call a step.
+
     A step is to blame only for what it makes of the same inputs: one whose inputs differ is not compared.
     """
-    return _Comparing(store, other).compare(_named(first), _named(second))
+    return _Comparing(store, other, call).compare(_named(first), _named(second))
 
 
 class _Comparing:
     """Goes through the steps and remembers whose results differ."""
 
-    def __init__(self, store: ContentStore, other: ContentStore) -> None:
+    def __init__(
+        self, store: ContentStore, other: ContentStore, call: Callable[[Step], str]
+    ) -> None:
         self._store = store
         self._other = other
+        self._call = call
         self._blamed: dict[str, str] = {}
         """By digest of a result of the first build, the step for which that may be another one."""
         self._broken: dict[int, str] = {}
@@ -42,7 +51,7 @@ class _Comparing:
         differing: list[Difference] = []
         uncompared: list[Uncompared] = []
         for name, record in first.items():
-            label = record.step.label
+            label = self._call(record.step)
             if record.trace is None or name not in second:
                 uncompared.append(Uncompared(step=label, why="it was built once only"))
                 continue

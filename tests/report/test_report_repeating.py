@@ -57,15 +57,17 @@ def test_what_is_the_same_is_counted(store):
 
 def test_only_the_step_that_began_it_is_blamed(store):
     """Those behind it had other inputs, and prove nothing."""
-    found = compare_builds(build(1, 2, 3), build(9, 8, 7), store, store)
+    found = compare_builds(
+        build(1, 2, 3), build(9, 8, 7), store, store, lambda step: f"net: {step.label}"
+    )
 
     assert found.differing == (
-        Difference(step="first", what="the value is 1 the first time, 9 the second"),
+        Difference(step="net: first", what="the value is 1 the first time, 9 the second"),
     )
     assert found.same == 0
     assert found.uncompared[:2] == (
-        Uncompared(step="second", why="first differs"),
-        Uncompared(step="third", why="first differs"),
+        Uncompared(step="net: second", why="net: first differs"),
+        Uncompared(step="net: third", why="net: first differs"),
     )
 
 
