@@ -4,88 +4,91 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
 
 from onnxbuild.compose import validate as find_mistakes
-from onnxbuild.core.events import Event, Listener, Said, StepStarted
-from onnxbuild.core.facts import digest_variable
-from onnxbuild.core.ports import ASKED, Executor, Outcome
-from onnxbuild.core.step import Step
+from onnxbuild.core.events import Event, Listener, Repeats, Said, StepStarted
+from onnxbuild.core.ports import Executor, Outcome
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.build import Build
+from onnxbuild.engine.copying import copied
 from onnxbuild.engine.explain import in_one_line
-from onnxbuild.engine.forecast import Cost
-from onnxbuild.engine.forecast import foresee as foresee_steps
-from onnxbuild.engine.preview import Prospect, preview
+from onnxbuild.engine.preview import preview
+from onnxbuild.engine.setting import Record
 from onnxbuild.errors import OnnxbuildError, UsageError
 from onnxbuild.observe.witness import NetWitness
-from onnxbuild.outlook import START, Outlook, Room, look_ahead
-from onnxbuild.planner import Plan, find_label
-from onnxbuild.recipe.schema import Collecting
+from onnxbuild.outlook import Room, look_ahead, note_start
+from onnxbuild.planner import find_label
+from onnxbuild.project import lock_path
 from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.endings import find_status, list_failures, list_steps
+from onnxbuild.report.lock import Locking, make_lock, write_lock
+from onnxbuild.report.locked import Locked, read_locks
+from onnxbuild.report.repeating import compare_builds
 from onnxbuild.report.result import BuildResult
-from onnxbuild.stores.actions import LogEntry
+from onnxbuild.report.view import PlanView
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.workplace import (
     Recipes,
     Workplace,
-    identify,
+    asked_variables,
+    build_facts,
+    collect_by_itself,
     list_paths,
     list_words,
+    note_latest,
+    note_logs,
+    open_store,
     open_workplace,
     step_facts,
     workplace_facts,
 )
 
+OTHER_SEED = "1"
+"""What a build that is repeated hashes texts by: any but the seed that workers have else."""
+
 DAMAGED_TRACES = "traces in the store are damaged; their steps are built again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanView:
-    """A plan, with what a build would do with each step."""
+class How:
+    """How a build goes about it: what is asked of this one call."""
 
-    plan: Plan
-    prospects: tuple[Prospect, ...]
+    jobs: int | None = None
+    """Steps that run at once; None for what the settings say."""
+
+    keep_going: bool | None = None
+    """After a failure, still run what does not depend on it; None for what the settings say."""
+
+    rerun: Sequence[str] = ()
+    """Steps that run even if they are cached."""
+
+    no_cache: bool = False
+    """All steps do."""
+
+    locks: Mapping[str, Locked] = field(default_factory=dict)
+    """By recipe, what its published models must be."""
+
+
+DEFAULT = How()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What came of a build."""
+
+    result: BuildResult
     facts: tuple[Fact, ...]
-    """What this answer depends on."""
+    """What the result rests on."""
 
-    outlook: Outlook | None = None
-    """What the build would take; None where nothing would run."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what ``plan --json`` and ``explain --json`` print."""
-        number = {id(item.step): index for index, item in enumerate(self.prospects)}
-        return {
-            "steps": [
-                {
-                    "label": item.step.label,
-                    "recipe": self.plan.owner(item.step),
-                    "run": item.step.run,
-                    "status": item.status,
-                    "causes": list(item.causes),
-                    "inputs": {
-                        name: number[id(output.step)]
-                        for name, output in item.step.inputs.items()
-                        if id(output.step) in number
-                    },
-                    "may_grow": item.step.may_grow,
-                    "key": item.key,
-                    "seconds": item.trace.seconds if item.trace else None,
-                    "made": item.trace.made if item.trace else None,
-                    "build": item.trace.build if item.trace else None,
-                }
-                for item in self.prospects
-            ],
-            "forecast": self.outlook.to_json() if self.outlook else None,
-        }
+    records: tuple[Record, ...]
+    """How each step ended, those that others grew into too."""
 
 
 def run(
@@ -96,30 +99,103 @@ def run(
     keep_going: bool | None = None,
     only: str | Sequence[str] = (),
     rerun: str | Sequence[str] = (),
+    no_cache: bool = False,
+    locked: bool = False,
+    check_reproducible: bool = False,
     multirun: bool = False,
     listen: Listener = lambda _: None,
 ) -> BuildResult:
     """Bring the published models of recipes up to date; with `multirun` at each point of a sweep.
 
+    `rerun` names steps that run even if they are cached; with `no_cache` all do. What they give is kept beside
+    what they gave before, and the first is used. With `locked` nothing is published but what the recipe's lock
+    file says, see `lock`. With `check_reproducible` all is built a second time, see `repeat`.
+
     Raises `UsageError` (with `RecipeError`) for a wrong call or recipe. What fails in a step, or misses a
     gate, is in the result.
     """
     with open_workplace(recipes, overrides, only=only, multirun=multirun) as workplace:
-        result, _ = build(
-            workplace, jobs=jobs, keep_going=keep_going, rerun=list_words(rerun), listen=listen
+        how = How(
+            jobs=jobs,
+            keep_going=keep_going,
+            rerun=list_words(rerun),
+            no_cache=no_cache,
+            locks=find_locks(workplace, recipes, overrides) if locked else {},
         )
-        return result
+        built = build(workplace, how, listen)
+        return repeat(workplace, built, how, listen) if check_reproducible else built.result
 
 
-def build(
-    workplace: Workplace,
+def repeat(
+    workplace: Workplace, built: Built, how: How, listen: Listener = lambda _: None
+) -> BuildResult:
+    """Build all steps a second time, and give the result of the first with what came of that.
+
+    In a copy of what they were seen to read, elsewhere, with a store of its own and with sets in another
+    order. What came of it is thrown away. Where the first build went wrong, nothing is built again.
+    """
+    if built.result.status != "ok":
+        return built.result
+    settings, facts = workplace.settings, set(workplace_facts(workplace))
+    for record in built.records:
+        facts.update(record.trace.observations if record.trace else ())
+    how = How(jobs=how.jobs, keep_going=True)
+    listen(Repeats())
+    with (
+        copied(workplace.site, settings.artifacts, facts) as site,
+        open_store(site.ignored[0], look=False) as store,
+        _process(
+            replace(workplace, site=site, store=store), how, listen, hash_seed=OTHER_SEED
+        ) as process,
+    ):
+        process.run()
+        repeated = compare_builds(
+            built.records, process.records, workplace.store, store, workplace.call
+        )
+    return built.result.with_repeated(repeated)
+
+
+def lock(
+    recipes: Recipes,
+    overrides: str | Sequence[str] = (),
     *,
     jobs: int | None = None,
     keep_going: bool | None = None,
-    rerun: Sequence[str] = (),
     listen: Listener = lambda _: None,
-) -> tuple[BuildResult, tuple[Fact, ...]]:
-    """Build what is planned; give the result and the facts on which it rests."""
+) -> Locking:
+    """Bring models up to date as `run` does; if all are, write what they are into a file beside each recipe.
+
+    Raises `UsageError` as `run` does.
+    """
+    words = list_words(overrides)
+    with open_workplace(recipes, words) as workplace:
+        result = build(workplace, How(jobs=jobs, keep_going=keep_going), listen).result
+        names = [item.recipe.name for item in workplace.compositions]
+    paths = dict(zip(list_paths(recipes), names, strict=True)) if result.status == "ok" else {}
+    locks = {path: make_lock(result.recipes[name], words) for path, name in paths.items()}
+    written = [path for path, made in locks.items() if write_lock(path, made)]
+    return Locking(
+        build=result,
+        locks={lock_path(path): made for path, made in locks.items()},
+        written=tuple(map(lock_path, written)),
+    )
+
+
+def find_locks(
+    workplace: Workplace, recipes: Recipes, overrides: str | Sequence[str]
+) -> dict[str, Locked]:
+    """Read the locks of the recipes in a workplace. Raises `UsageError` where one has none."""
+    paths, names = list_paths(recipes), [item.recipe.name for item in workplace.compositions]
+    if len(paths) != len(names):
+        raise UsageError(
+            "a lock holds one state of a recipe, and a sweep is several",
+            hint="leave out --multirun, or --locked",
+        )
+    return read_locks(paths, names, list_words(overrides), workplace.site.root)
+
+
+def build(workplace: Workplace, how: How = DEFAULT, listen: Listener = lambda _: None) -> Built:
+    """Build what is planned, and publish what passes."""
     said: list[str] = []
 
     def hear(event: Event) -> None:
@@ -128,29 +204,24 @@ def build(
         listen(event)
 
     try:
-        return _build(workplace, jobs, keep_going, rerun, hear, said)
+        return _build(workplace, how, hear, said)
     except DamagedCacheError as error:
         aside = workplace.store.set_aside()
         hear(Said(f"{error.what}; it was put aside as {aside}, and what it knew is built again"))
-        return _build(workplace, jobs, keep_going, rerun, hear, said)
+        return _build(workplace, how, hear, said)
 
 
-def _build(
-    workplace: Workplace,
-    jobs: int | None,
-    keep_going: bool | None,
-    rerun: Sequence[str],
-    hear: Listener,
-    said: Sequence[str],
-) -> tuple[BuildResult, tuple[Fact, ...]]:
+def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) -> Built:
     began = time.monotonic()
     plan, store = workplace.plan, workplace.store
-    with _process(workplace, jobs, keep_going, rerun, hear) as process:
+    with _process(workplace, how, hear) as process:
         process.run()
         if store.actions.dropped:
             hear(Said(f"{store.actions.dropped} {DAMAGED_TRACES}"))
         note_logs(workplace, process)
-        delivery = Delivery(plan, process, store, workplace.recipes, workplace.site.root, hear)
+        delivery = Delivery(
+            plan, process, store, workplace.recipes, workplace.site.root, hear, how.locks
+        )
         published = delivery.deliver(workplace.settings.artifacts)
         store.use(record.trace for record in process.records if record.trace is not None)
     note_latest(workplace, process)
@@ -174,41 +245,42 @@ def _build(
         withheld=tuple(name for name in asked_variables(process) if name in os.environ),
         seconds=time.monotonic() - began,
     )
-    return result, (*workplace_facts(workplace), *build_facts(process), *published.facts)
+    return Built(
+        result=result,
+        facts=(*workplace_facts(workplace), *build_facts(process), *published.facts),
+        records=tuple(process.records),
+    )
 
 
 @contextmanager
 def _process(
-    workplace: Workplace,
-    jobs: int | None,
-    keep_going: bool | None,
-    rerun: Sequence[str],
-    hear: Listener,
+    workplace: Workplace, how: How, hear: Listener, hash_seed: str = ""
 ) -> Iterator[Build]:
-    """Join a plan, its store, an executor and a witness for the time of one build."""
+    """Join a plan, its store, an executor and a witness for the time of one build.
+
+    With a `hash_seed` always in workers that are processes of their own: only those can have one.
+    """
     settings, site, store = workplace.settings, workplace.site, workplace.store
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"steps that run at once must be at least 1, not {jobs}")
-    slots = jobs or settings.jobs or os.cpu_count() or 1
-    forced = {find_label(word, [step.label for step in workplace.plan.steps]) for word in rerun}
+    if how.jobs is not None and how.jobs < 1:
+        raise UsageError(f"steps that run at once must be at least 1, not {how.jobs}")
+    slots = how.jobs or settings.jobs or os.cpu_count() or 1
+    labels = [step.label for step in workplace.plan.steps]
+    forced = {find_label(word, labels) for word in how.rerun}
     latest = workplace.latest()
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
-    executor: Executor = resolve("executors", settings.executor)(
-        lambda name, outcome: outcomes.put((name, outcome)), slots
+    executor: Executor = resolve("executors", "process" if hash_seed else settings.executor)(
+        lambda name, outcome: outcomes.put((name, outcome)),
+        slots,
+        **({"hash_seed": hash_seed} if hash_seed else {}),
     )
     with (
         store.lease(),
         store.folder() if store.is_writable else nullcontext("") as folder,
         NetWitness(site.root, site.ignored) as witness,
         # Inline executors fork, and a fork amid an import never gets past it.
-        _writer_loading(hear, may_load=settings.executor != "inline") as listen,
+        _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,
     ):
-        room = Room(
-            workplace,
-            lambda: view(workplace).prospects,
-            lambda fitting, asked: _narrow(process, hear, fitting, asked),
-            slots=slots,
-        )
+        room = _make_room(workplace, hear, slots, lambda: process)
         process = Build(
             workplace.plan.steps,
             store=store,
@@ -216,9 +288,9 @@ def _process(
             outcomes=outcomes,
             site=site,
             jobs=slots,
-            keep_going=settings.keep_going if keep_going is None else keep_going,
+            keep_going=settings.keep_going if how.keep_going is None else how.keep_going,
             timeout=settings.timeout,
-            rerun=lambda step: step.label in forced,
+            rerun=lambda step: how.no_cache or step.label in forced,
             why=lambda step, made_of, traces: in_one_line(
                 workplace.why(step, made_of, traces, latest)
             ),
@@ -236,9 +308,16 @@ def _process(
             process.close()
 
 
-def _narrow(process: Build, hear: Listener, fitting: int, asked: int) -> None:
-    process.scheduler.jobs = fitting
-    hear(Said(f"{fitting} steps at once instead of {asked}: more do not fit into memory"))
+def _make_room(
+    workplace: Workplace, hear: Listener, slots: int, process: Callable[[], Build]
+) -> Room:
+    """Give what looks whether the steps fit, and has fewer of them run at once where all would not."""
+
+    def narrow(fitting: int) -> None:
+        process().scheduler.jobs = fitting
+        hear(Said(f"{fitting} steps at once instead of {slots}: more do not fit into memory"))
+
+    return Room(workplace, lambda: view(workplace).prospects, narrow, slots=slots)
 
 
 @contextmanager
@@ -313,81 +392,3 @@ def foresee(workplace: Workplace, view: PlanView, jobs: int | None = None) -> Pl
         return view
     slots = jobs or workplace.settings.jobs or os.cpu_count() or 1
     return replace(view, outlook=look_ahead(workplace, view.prospects, slots))
-
-
-def collect_by_itself(workplace: Workplace) -> None:
-    """Keep the store within the bounds that the settings give it."""
-    # Loaded here: most builds collect nothing.
-    from onnxbuild.core.quantities import read_age, read_size
-    from onnxbuild.stores.collect import Bounds, collect
-
-    said = workplace.settings.gc or Collecting()
-    bounds = Bounds(
-        max_size=None if said.max_size is None else read_size(said.max_size),
-        older_than=None if said.older_than is None else read_age(said.older_than),
-    )
-    collect(workplace.store, bounds)
-
-
-def build_facts(process: Build) -> tuple[Fact, ...]:
-    """Give what the results of a build, and what is said of them, depend on, over all its steps."""
-    facts: set[Fact] = {
-        ("variable", name, digest_variable(name)) for name in asked_variables(process)
-    }
-    for record in process.records:
-        facts.update(step_facts(record.step))
-        facts.update(record.trace.observations if record.trace else ())
-    return tuple(sorted(facts))
-
-
-def asked_variables(process: Build) -> list[str]:
-    """Name the environment variables that project code asked for and did not get."""
-    traces = [record.trace for record in process.records if record.trace is not None]
-    return sorted({name for trace in traces for name in trace.notes.get(ASKED, ())})
-
-
-def note_start(workplace: Workplace, process: Build, seconds: float) -> None:
-    """Remember what the build took besides its steps, for the next forecast."""
-    traces = {id(record.step): record.trace for record in process.records if record.status == "ran"}
-    if not traces:
-        return
-
-    def cost_of(step: Step) -> Cost | None:
-        trace = traces[id(step)]
-        return None if trace is None else Cost(seconds=trace.seconds, memory=0, stored=0)
-
-    steps = [record.step for record in process.records if id(record.step) in traces]
-    spent = foresee_steps(steps, process.scheduler.jobs, cost_of).seconds
-    workplace.store.actions.note_cost(START, max(0.0, seconds - spent))
-
-
-def note_latest(workplace: Workplace, process: Build) -> None:
-    """Remember with which key each step was built, for the next explanation."""
-    keys: dict[str, dict[str, str]] = {}
-    for record in process.records:
-        if record.status in {"ran", "cached"}:
-            for name in workplace.plan.owners.get(id(record.step), ()):
-                keys.setdefault(name, {})[identify(record.step)] = record.key
-    for name, noted in keys.items():
-        if workplace.store.actions.latest(name).items() >= noted.items():
-            continue
-        workplace.store.actions.note_latest(name, noted)
-
-
-def note_logs(workplace: Workplace, process: Build) -> None:
-    """Remember what each step printed when it last ran, or failed, for ``onnxbuild log``."""
-    entries: dict[str, dict[str, LogEntry]] = {}
-    for record in process.records:
-        if record.status == "failed":
-            entry = ("failed", record.log, time.time())
-        elif record.trace is not None:
-            entry = ("ran", record.trace.log, record.trace.made)
-        else:
-            continue
-        # Steps that a step answered with are no part of the plan: they count for every recipe.
-        for name in workplace.plan.owners.get(id(record.step)) or workplace.recipes:
-            entries.setdefault(name, {})[record.step.label] = entry
-    actions = workplace.store.actions
-    for name, noted in entries.items():
-        if not actions.logs(name).items() >= noted.items():
-            actions.note_logs(name, noted)

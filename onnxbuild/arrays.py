@@ -169,3 +169,39 @@ def _read(file: zipfile.ZipFile, members: list[str]) -> dict[str, Array]:
         else:
             item[name.removesuffix(PLAIN)] = array
     return item
+
+
+def find_difference(left: str, right: str) -> str:
+    """Say where two files of arrays differ first: item, name, index and values; empty if nowhere."""
+    counts = count_items(left), count_items(right)
+    for index in range(min(counts)):
+        one, other = read_item(left, index), read_item(right, index)
+        if list(one) != list(other):
+            return (
+                f"item {index} has {', '.join(one)} the first time, {', '.join(other)} the second"
+            )
+        for name, array in one.items():
+            found = tell_difference(array, other[name])
+            if found:
+                return f"item {index}, {name!r}: {found}"
+    if counts[0] != counts[1]:
+        return f"{counts[0]} items the first time, {counts[1]} the second"
+    return ""
+
+
+def tell_difference(one: Array, other: Array) -> str:
+    """Say how two arrays differ: in type or shape, else where first, and by how much; empty if they do not."""
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return f"{one.dtype} {list(one.shape)} the first time, {other.dtype} {list(other.shape)} the second"
+    if one.tobytes() == other.tobytes():
+        return ""
+    unequal = (one != other) & ~((one != one) & (other != other))  # noqa: PLR0124 - only NaN differs from itself
+    if not unequal.any():
+        return "the same values in other bits (a zero's sign, or a NaN's)"
+    first = tuple(int(axis) for axis in np.argwhere(unequal)[0])
+    told = f"{int(unequal.sum())} of {one.size} values differ"
+    if _is_float(one.dtype) or one.dtype.kind in "iu":
+        with np.errstate(all="ignore"):
+            distance = np.abs(one[unequal].astype(np.float64) - other[unequal].astype(np.float64))
+        told += f", by at most {distance.max():.3g}"
+    return f"{told}; the first at {list(first)}: {one[first]} the first time, {other[first]} the second"

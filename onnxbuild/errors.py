@@ -11,6 +11,7 @@
     │   ├── ExportError                no exporter gives what the recipe asks
     │   ├── StageError                 a stage cannot work on this model
     │   └── GateError         exit 3   a variant missed what the recipe asks of it
+    ├── LockError             exit 1   a model came out that is not the one that is locked
     ├── StoreError            exit 1   the store cannot be read or written
     ├── ResourceError         exit 1   the machine has not what the build will take
     └── ExecutorError         exit 1   workers cannot be started or have gone
@@ -80,6 +81,10 @@ class GateError(StepError):
     """A variant missed what the recipe asks of it, and was not published."""
 
     exit_code = 3
+
+
+class LockError(OnnxbuildError):
+    """A model came out that is not the one that is locked, and was not published."""
 
 
 class StoreError(OnnxbuildError):

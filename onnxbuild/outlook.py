@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from onnxbuild.core import machine
 from onnxbuild.core.ports import Failure
 from onnxbuild.core.quantities import show_size
 from onnxbuild.core.step import Step
-from onnxbuild.engine.forecast import Cost, Forecast, fit_slots, foresee
+from onnxbuild.engine.build import Build
+from onnxbuild.engine.forecast import Cost, Outlook, fit_slots, foresee
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import ResourceError
 from onnxbuild.workplace import Workplace, identify
@@ -20,36 +19,6 @@ START = "(start)"
 """Under this name the store remembers what builds take besides their steps: above all, loading libraries."""
 
 TRY = "settings.forecast=false tries all the same"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What a build is foreseen to take. `to_json` is what ``plan --json`` prints of it."""
-
-    sure: Forecast
-    """For the steps that will run."""
-
-    most: Forecast
-    """If every step behind them runs as well."""
-
-    overhead: float
-    """Seconds besides the steps."""
-
-    published: int
-    """Bytes of the published models that are written anew at most."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Give seconds and bytes, for the steps that will run and for all that may."""
-        return {
-            name: {
-                "steps": one.steps,
-                "known": one.known,
-                "seconds": round(one.seconds + self.overhead, 3) if one.known else None,
-                "memory": one.memory if one.known else None,
-                "disk": one.stored + self.published if one.known else None,
-            }
-            for name, one in (("will_run", self.sure), ("at_most", self.most))
-        }
 
 
 class Costs:
@@ -110,15 +79,14 @@ class Room:
         self,
         workplace: Workplace,
         view: Callable[[], Sequence[Prospect]],
-        narrow: Callable[[int, int], None],
+        narrow: Callable[[int], None],
         *,
         slots: int,
         memory: int | None = None,
     ) -> None:
         """Take what gives what would become of each step, asked once, when the first is about to start.
 
-        `narrow` is called with how many steps may run at once, where that is fewer than `slots`, and with
-        `slots`.
+        `narrow` is called with how many steps may run at once, where that is fewer than `slots`.
         """
         self._workplace = workplace
         self._view = view
@@ -153,7 +121,7 @@ class Room:
         waiting = [item.step for item in prospects if item.status != "cached"]
         fitting = fit_slots(waiting, self._slots, cost_of, self._memory)
         if fitting < self._slots:
-            self._narrow(fitting, self._slots)
+            self._narrow(fitting)
 
     def _find_refusal(self, step: Step, cost: Cost | None) -> Failure | None:
         if cost is None or cost.memory <= self._memory:
@@ -175,3 +143,18 @@ class Room:
                 where=store,
                 hint=f"free space, perhaps with `onnxbuild cache gc`, or set settings.store to another disk; {TRY}",
             )
+
+
+def note_start(workplace: Workplace, process: Build, seconds: float) -> None:
+    """Remember what the build took besides its steps, for the next forecast."""
+    traces = {id(record.step): record.trace for record in process.records if record.status == "ran"}
+    if not traces:
+        return
+
+    def cost_of(step: Step) -> Cost | None:
+        trace = traces[id(step)]
+        return None if trace is None else Cost(seconds=trace.seconds, memory=0, stored=0)
+
+    steps = [record.step for record in process.records if id(record.step) in traces]
+    spent = foresee(steps, process.scheduler.jobs, cost_of).seconds
+    workplace.store.actions.note_cost(START, max(0.0, seconds - spent))

@@ -1,4 +1,4 @@
-"""Where a project begins and where its store lies. Light: the fast path goes through here."""
+"""Where a project begins, and where its store and locks lie. Light: the fast path goes through here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 
 MARKS = ("configs", "pyproject.toml", ".git")
 """What tells a project's root."""
+
+LOCK = ".lock.yaml"
+"""How the names of lock files end."""
 
 
 def find_root(folder: str, home: str | None = None) -> str:
@@ -33,3 +36,13 @@ def store_folder(root: str, setting: str | None = None) -> str:
     if named:
         return os.path.abspath(os.path.expanduser(named))
     return os.path.abspath(os.path.join(root, os.path.expanduser(setting or ".onnxbuild")))
+
+
+def lock_path(recipe: str) -> str:
+    """Say where the lock of the recipe at this path lies: beside it."""
+    return os.path.splitext(recipe)[0] + LOCK
+
+
+def is_lock(path: str) -> bool:
+    """Tell by its name whether a file is a lock."""
+    return path.endswith(LOCK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ from typing import Any, TypeAlias
 
 from onnxbuild.compose import Composition, compose_all
 from onnxbuild.core.facts import digest_variable, installed, normalize
+from onnxbuild.core.ports import ASKED
 from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact, Trace
+from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import explain_missing
 from onnxbuild.engine.setting import Site
 from onnxbuild.errors import StoreError, UsageError
 from onnxbuild.planner import Plan, make_plan
 from onnxbuild.project import store_folder
-from onnxbuild.recipe.schema import Recipe, Settings
+from onnxbuild.recipe.schema import Collecting, Recipe, Settings
+from onnxbuild.stores.actions import LogEntry
 from onnxbuild.stores.local import LocalStore
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -40,6 +44,11 @@ class Workplace:
     def recipes(self) -> dict[str, Recipe]:
         """The recipes by name."""
         return {item.recipe.name: item.recipe for item in self.compositions}
+
+    def call(self, step: Step) -> str:
+        """Say what to call a step: by its label, with its recipe's name where there are several."""
+        owner = self.plan.owner(step) if len(self.recipes) > 1 else ""
+        return f"{owner}: {step.label}" if owner else step.label
 
     def latest(self) -> dict[str, str]:
         """Give the keys with which the steps of these recipes were last built."""
@@ -160,3 +169,66 @@ def step_facts(step: Step) -> tuple[Fact, ...]:
         ),
         *(("variable", name, digest_variable(name)) for name in step.variables),
     )
+
+
+def build_facts(process: Build) -> tuple[Fact, ...]:
+    """Give what the results of a build, and what is said of them, depend on, over all its steps."""
+    facts: set[Fact] = {
+        ("variable", name, digest_variable(name)) for name in asked_variables(process)
+    }
+    for record in process.records:
+        facts.update(step_facts(record.step))
+        facts.update(record.trace.observations if record.trace else ())
+    return tuple(sorted(facts))
+
+
+def asked_variables(process: Build) -> list[str]:
+    """Name the environment variables that project code asked for and did not get."""
+    traces = [record.trace for record in process.records if record.trace is not None]
+    return sorted({name for trace in traces for name in trace.notes.get(ASKED, ())})
+
+
+def note_latest(workplace: Workplace, process: Build) -> None:
+    """Remember with which key each step was built, for the next explanation."""
+    keys: dict[str, dict[str, str]] = {}
+    for record in process.records:
+        if record.status in {"ran", "cached"}:
+            for name in workplace.plan.owners.get(id(record.step), ()):
+                keys.setdefault(name, {})[identify(record.step)] = record.key
+    for name, noted in keys.items():
+        if workplace.store.actions.latest(name).items() >= noted.items():
+            continue
+        workplace.store.actions.note_latest(name, noted)
+
+
+def note_logs(workplace: Workplace, process: Build) -> None:
+    """Remember what each step printed when it last ran, or failed, for ``onnxbuild log``."""
+    entries: dict[str, dict[str, LogEntry]] = {}
+    for record in process.records:
+        if record.status == "failed":
+            entry = ("failed", record.log, time.time())
+        elif record.trace is not None:
+            entry = ("ran", record.trace.log, record.trace.made)
+        else:
+            continue
+        # Steps that a step answered with are no part of the plan: they count for every recipe.
+        for name in workplace.plan.owners.get(id(record.step)) or workplace.recipes:
+            entries.setdefault(name, {})[record.step.label] = entry
+    actions = workplace.store.actions
+    for name, noted in entries.items():
+        if not actions.logs(name).items() >= noted.items():
+            actions.note_logs(name, noted)
+
+
+def collect_by_itself(workplace: Workplace) -> None:
+    """Keep the store within the bounds that the settings give it."""
+    # Loaded here: most builds collect nothing.
+    from onnxbuild.core.quantities import read_age, read_size
+    from onnxbuild.stores.collect import Bounds, collect
+
+    said = workplace.settings.gc or Collecting()
+    bounds = Bounds(
+        max_size=None if said.max_size is None else read_size(said.max_size),
+        older_than=None if said.older_than is None else read_age(said.older_than),
+    )
+    collect(workplace.store, bounds)

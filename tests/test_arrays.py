@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from onnxbuild.arrays import ArraysWriter, convert, count_items, read_item, read_items, to_array
+from onnxbuild.arrays import (
+    ArraysWriter,
+    convert,
+    count_items,
+    find_difference,
+    read_item,
+    read_items,
+    tell_difference,
+    to_array,
+)
 from onnxbuild.errors import DataError
 
 DTYPES = [
@@ -177,3 +186,36 @@ def test_tensors_become_arrays_with_their_types():
     assert plain.tolist() == [2.0, 2.0]
     assert half.dtype == ml_dtypes.bfloat16
     assert float(half[0]) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        pytest.param([1.0, 2.0], [1.0, 2.5], "1 of 2 values differ, by at most 0.5; the first at [1]", id="value"),
+        pytest.param([np.nan, 1.0], [np.nan, 2.0], "1 of 2 values differ", id="nan"),
+        pytest.param([0.0], [-0.0], "the same values in other bits", id="zero"),
+        pytest.param([1], [1.0], "int64 [1] the first time, float64 [1] the second", id="type"),
+        pytest.param(["a"], ["b"], "1 of 1 values differ; the first at [0]: a the first time, b", id="text"),
+        pytest.param(1.0, 1.0, "", id="same"),
+    ],
+)  # fmt: skip
+def test_two_arrays_differ_in_words(one, other, told):
+    """Where first, and by how much."""
+    found = tell_difference(np.array(one), np.array(other))
+
+    assert found.startswith(told)
+    assert bool(found) == bool(told)
+
+
+def test_two_files_of_arrays_differ_in_words(tmp_path):
+    """The item and the name in it."""
+    paths = [str(tmp_path / name) for name in "abc"]
+    items = {"x": np.zeros(2)}, {"x": np.array([0.0, 1.0])}
+    for path, written in zip(paths, ([items[0]] * 2, items, [items[0]]), strict=True):
+        with ArraysWriter(path) as writer:
+            for item in written:
+                writer.add(item)
+
+    assert find_difference(paths[0], paths[1]).startswith("item 1, 'x': 1 of 2 values differ")
+    assert find_difference(paths[0], paths[2]) == "2 items the first time, 1 the second"
+    assert find_difference(paths[0], paths[0]) == ""

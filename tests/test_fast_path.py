@@ -52,7 +52,7 @@ def test_help_is_light(tmp_path):
 
 @pytest.mark.e2e
 def test_cached_run_is_light(tmp_path):
-    """A fully cached run looks at what was observed and prints; a plan and a validation likewise."""
+    """A fully cached run looks at what was observed and prints, locked or not; a plan and a validation likewise."""
     folder = tmp_path / "project"
     make_project(folder)
     first = onnxbuild("run", "small.yaml", "publish=[slim]", cwd=folder)
@@ -61,6 +61,10 @@ def test_cached_run_is_light(tmp_path):
     again = modules_of("run", "small.yaml", "publish=[slim]", cwd=folder)
 
     assert not again & (HEAVY | SLOW)
+    locked = ("run", "small.yaml", "publish=[slim]", "--locked")
+    for words in (("lock", *locked[1:-1]), locked):
+        modules_of(*words, cwd=folder)
+    assert not modules_of(*locked, cwd=folder) & (HEAVY | SLOW)
     for command in ("plan", "validate"):
         modules_of(command, "small.yaml", "publish=[slim]", cwd=folder)
         assert not modules_of(command, "small.yaml", "publish=[slim]", cwd=folder) & (HEAVY | SLOW)

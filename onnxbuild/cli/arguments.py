@@ -12,6 +12,12 @@ from onnxbuild.errors import UsageError
 
 
 def add_recipes(parser: argparse.ArgumentParser) -> None:
+    """Take recipes and overrides, in any order, and ``--multirun``."""
+    add_words(parser)
+    add_multirun(parser)
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
     """Take recipes and overrides, in any order."""
     parser.add_argument(
         "words",
@@ -19,7 +25,6 @@ def add_recipes(parser: argparse.ArgumentParser) -> None:
         metavar="RECIPE.yaml | key=value",
         help="recipes, and overrides of their keys",
     )
-    add_multirun(parser)
 
 
 def add_multirun(parser: argparse.ArgumentParser) -> None:

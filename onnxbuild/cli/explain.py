@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 
 from onnxbuild import api
-from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_multirun, add_only, split
 from onnxbuild.cli.plan import STATES
@@ -20,6 +19,7 @@ from onnxbuild.engine.explain import SHOWN
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
 from onnxbuild.planner import find_label
+from onnxbuild.report.view import PlanView
 from onnxbuild.workplace import open_workplace
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from onnxbuild import api
-from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_only, add_recipes, split
 from onnxbuild.cli.plan import STATES
 from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_columns
+from onnxbuild.report.view import PlanView
 from onnxbuild.workplace import open_workplace
 
 

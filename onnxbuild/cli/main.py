@@ -11,6 +11,7 @@ from onnxbuild.cli import console
 
 COMMANDS = {
     "run": "bring the published models of recipes up to date",
+    "lock": "write down what the published models are, for review",
     "plan": "show the steps: cached, to run, or maybe",
     "graph": "draw the plan as text, Mermaid or DOT",
     "explain": "say why each step would run",

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxbuild import api
-from onnxbuild.api import PlanView
 from onnxbuild.cli import console, fast
 from onnxbuild.cli.arguments import add_json, add_only, add_recipes, split
 from onnxbuild.cli.steps import count, name_steps
 from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.core.quantities import show_seconds, show_size
 from onnxbuild.engine.explain import in_one_line
-from onnxbuild.engine.forecast import Forecast
-from onnxbuild.outlook import Outlook
+from onnxbuild.engine.forecast import Forecast, Outlook
 from onnxbuild.planner import find_label
+from onnxbuild.report.view import PlanView
 from onnxbuild.workplace import open_workplace
 
 STATES = {"cached": "cached", "run": "would run", "may run": "may run"}
@@ -37,26 +36,28 @@ def main(options: argparse.Namespace) -> int:
     """Look at the plan and print it. Also what ``run --dry-run`` does."""
     recipes, overrides = split(options.words)
     rerun = getattr(options, "rerun", [])
+    all_run = getattr(options, "no_cache", False)
     with open_workplace(
         recipes, overrides, only=options.only, multirun=options.multirun, look=True
     ) as workplace:
         jobs = getattr(options, "jobs", None)
-        view = force(api.view(workplace, jobs), rerun)
-        if rerun:
+        view = force(api.view(workplace, jobs), rerun, all_run=all_run)
+        if rerun or all_run:
             view = api.foresee(workplace, view, jobs)
         text = json.dumps(view.to_json(), indent=2) if options.json else render(view)
         console.data(text)
         # Where something would run, running it changes the answer, and no file would tell.
-        if not rerun and all(item.status == "cached" for item in view.prospects):
+        if not (rerun or all_run) and all(item.status == "cached" for item in view.prospects):
             fast.remember(workplace, view.facts, text)
     return 0
 
 
-def force(view: PlanView, rerun: Sequence[str]) -> PlanView:
-    """Give the plan as it is when the steps named in `rerun` must run. Raises `UsageError`."""
-    if not rerun:
+def force(view: PlanView, rerun: Sequence[str], *, all_run: bool = False) -> PlanView:
+    """Give the plan as it is when the steps named in `rerun`, or all, must run. Raises `UsageError`."""
+    if not (rerun or all_run):
         return view
-    forced = {find_label(word, [item.step.label for item in view.prospects]) for word in rerun}
+    labels = [item.step.label for item in view.prospects]
+    forced = {*labels} if all_run else {find_label(word, labels) for word in rerun}
     doubtful: dict[int, str] = {}
     prospects = []
     for item in view.prospects:

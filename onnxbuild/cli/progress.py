@@ -12,6 +12,7 @@ from onnxbuild.core.events import (
     Event,
     Listener,
     Planned,
+    Repeats,
     Said,
     StepCached,
     StepFailed,
@@ -20,6 +21,8 @@ from onnxbuild.core.events import (
     StepWaits,
 )
 from onnxbuild.core.step import Step
+
+AGAIN = "once more, in a copy of what the steps read"
 
 BAR = 16
 BESIDE = 1 + BAR + 7 + 3 + 4
@@ -52,6 +55,8 @@ def _say_plainly(name: Callable[[Step], str], event: Event) -> None:
             console.talk(f"waits   {name(step)}: {holder} runs it now")
         case Said(what):
             console.talk(f"warning: {what}")
+        case Repeats():
+            console.talk(AGAIN)
         case _:
             pass
 
@@ -71,7 +76,7 @@ class _Live:
         """Show an event."""
         match event:
             case Planned(steps):
-                self._total = steps
+                self._total = self._done + steps
             case StepCached():
                 self._advance()
             case StepStarted(step, reason):
@@ -87,6 +92,8 @@ class _Live:
                 self._print(f"[red]failed[/red]  {_escape(self._name(step))}")
             case Said(what):
                 self._print(f"[yellow]warning[/yellow] {_escape(what)}")
+            case Repeats():
+                self._print(AGAIN)
 
     def stop(self) -> None:
         """Take the display away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from onnxbuild import api
@@ -14,7 +14,6 @@ from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
 from onnxbuild.core.events import Event, StepCached, StepFailed, StepRan
-from onnxbuild.core.step import Step
 from onnxbuild.report.result import BuildResult
 from onnxbuild.workplace import Workplace, open_workplace
 
@@ -41,6 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEP",
         help="run this step even if it is cached",
     )
+    parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="publish what the lock file beside the recipe says, or fail",
+    )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="run every step, as if nothing were cached"
+    )
+    parser.add_argument(
+        "--check-reproducible",
+        action="store_true",
+        help="then build all again in a copy elsewhere, and compare",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -54,42 +66,44 @@ def main(options: argparse.Namespace) -> int:
         open_workplace(
             recipes, overrides, only=options.only, multirun=options.multirun
         ) as workplace,
-        watch(_namer(workplace), quiet=options.json) as show,
+        watch(workplace.call, quiet=options.json) as show_event,
     ):
         ended: list[dict[str, object]] = []
 
         def listen(event: Event) -> None:
             ended.extend(_note(event, workplace))
-            show(event)
+            show_event(event)
 
         try:
-            result, facts = api.build(
-                workplace,
-                jobs=options.jobs,
-                keep_going=options.keep_going,
-                rerun=options.rerun,
-                listen=listen,
-            )
+            how = _read_how(options, workplace)
+            built = api.build(workplace, how, listen)
+            result = built.result
+            if options.check_reproducible:
+                result = api.repeat(workplace, built, how, show_event)
         except KeyboardInterrupt:
             if options.json:
                 console.data(json.dumps(_interrupted(ended), indent=2))
             raise
     words = ["-m", *options.words] if options.multirun else options.words
-    _show(result, words, as_json=options.json)
-    if options.rerun and result.varied:
+    show(result, words, as_json=options.json)
+    runs_again = bool(options.rerun) or options.no_cache or options.check_reproducible
+    if runs_again and result.varied:
         fast.forget()
-    if result.status == "ok" and result.kept and not options.rerun:
+    if result.status == "ok" and result.kept and not runs_again:
         again = result.as_cached()
-        fast.remember(workplace, facts, *_write(again, as_json=options.json))
+        fast.remember(workplace, built.facts, *_write(again, as_json=options.json))
     return result.exit_code
 
 
-def _namer(workplace: Workplace) -> Callable[[Step], str]:
-    """Give what to call a step while it runs: with its recipe's name where there are several."""
-    if len(workplace.recipes) == 1:
-        return lambda step: step.label
-    owner = workplace.plan.owner
-    return lambda step: f"{owner(step)}: {step.label}" if owner(step) else step.label
+def _read_how(options: argparse.Namespace, workplace: Workplace) -> api.How:
+    recipes, overrides = split(options.words)
+    return api.How(
+        jobs=options.jobs,
+        keep_going=options.keep_going,
+        rerun=options.rerun,
+        no_cache=options.no_cache,
+        locks=api.find_locks(workplace, recipes, overrides) if options.locked else {},
+    )
 
 
 def _note(event: Event, workplace: Workplace) -> Iterator[dict[str, object]]:
@@ -124,7 +138,8 @@ def _write(result: BuildResult, *, as_json: bool) -> tuple[str, str]:
     return text, "\n".join(f"warning: {what}" for what in result.warnings)
 
 
-def _show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:
+def show(result: BuildResult, words: Sequence[str], *, as_json: bool) -> None:
+    """Print what came of a build that was asked for with these words."""
     # What came up was shown as it did, but to programs.
     shown = result if as_json else replace(result, said=())
     data, talk = _write(shown, as_json=as_json)

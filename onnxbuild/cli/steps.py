@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from onnxbuild.api import PlanView
 from onnxbuild.cli.arguments import is_override
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
+from onnxbuild.report.view import PlanView
 
 
 def take_step(words: Sequence[str]) -> tuple[list[str], str | None]:

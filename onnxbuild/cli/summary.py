@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from onnxbuild.cli import console
 from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.core.quantities import show_size
-from onnxbuild.report.result import BuildResult, RecipeResult, StepResult, VariantResult
+from onnxbuild.report.result import BuildResult, RecipeResult, Repeated, StepResult, VariantResult
 
 
 def summarize(result: BuildResult) -> str:
@@ -25,6 +25,8 @@ def summarize(result: BuildResult) -> str:
         parts += [_gates(refused)] if refused else []
     parts.append(_steps(result))
     parts.append(_count(result))
+    if result.repeated is not None:
+        parts.append(_repeated(result.repeated))
     return "\n\n".join(parts)
 
 
@@ -105,3 +107,15 @@ def _count(result: BuildResult) -> str:
     published = sum(item.published for item in variants)
     took = f" in {result.seconds:.1f} s" if set(counts) != {"cached"} else ""
     return f"{published} of {len(variants)} variants up to date; {len(result.steps)} steps: {told}{took}"
+
+
+def _repeated(repeated: Repeated) -> str:
+    """Say how many steps gave the same twice, how many did not, and why others were not compared."""
+    told = [f"{repeated.same} steps gave the same twice"]
+    if repeated.differing:
+        told.append(f"{len(repeated.differing)} did not")
+    reasons: dict[str, int] = {}
+    for item in repeated.uncompared:
+        reasons[item.why] = reasons.get(item.why, 0) + 1
+    told += [f"{count} not compared, since {why}" for why, count in reasons.items()]
+    return "; ".join(told)

@@ -15,7 +15,7 @@ from onnxbuild.core import answers
 from onnxbuild.core.facts import signature
 from onnxbuild.core.trace import Fact
 from onnxbuild.errors import OnnxbuildError, RecipeError, UsageError
-from onnxbuild.project import find_root, store_folder
+from onnxbuild.project import find_root, is_lock, store_folder
 from onnxbuild.recipe.schema import Recipe
 
 
@@ -44,6 +44,11 @@ class Composition:
 
 def compose(recipe_path: str, overrides: Sequence[str] = ()) -> Composition:
     """Compose and check a recipe. Runs no user code. Raises `RecipeError` with all mistakes."""
+    if is_lock(recipe_path):
+        raise UsageError(
+            f"{recipe_path} is a lock file, not a recipe",
+            hint="name the recipe beside it; a pattern of the shell must leave locks out",
+        )
     path = os.path.abspath(recipe_path)
     folder = os.path.realpath(os.path.dirname(path))
     root = find_root(folder)

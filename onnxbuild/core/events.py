@@ -63,5 +63,12 @@ class Said:
     what: str
 
 
-Event: TypeAlias = Planned | StepCached | StepStarted | StepRan | StepFailed | StepWaits | Said
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """All is up to date, and is built a second time in a copy of what the steps read."""
+
+
+Event: TypeAlias = (
+    Planned | StepCached | StepStarted | StepRan | StepFailed | StepWaits | Said | Repeats
+)
 Listener: TypeAlias = Callable[[Event], None]

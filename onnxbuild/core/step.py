@@ -55,6 +55,9 @@ class Step:
     machine: bool = False
     """The result depends on the class of CPU (int8 numbers, onnxruntime's level ``all``, timings)."""
 
+    timed: bool = False
+    """It measures time: its result differs from run to run, and that is no fault of it."""
+
     may_grow: bool = False
     """It may answer with more steps."""
 

@@ -221,7 +221,7 @@ class Build:
         if len(holding) < 2:  # noqa: PLR2004
             # A hit needs the digests of results, not their content.
             return holding[0] if holding else None
-        if do_differ(holding):
+        if do_differ(holding) and not self._record(number).step.timed:
             self._record(number).varied = len(holding)
         return next((one for one in holding if is_there(one, self._store)), holding[0])
 

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import ContentStore
@@ -39,6 +40,36 @@ class Forecast:
     largest: Step | None
     """The step that takes the most memory."""
     largest_memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a build is foreseen to take. `to_json` is what ``plan --json`` prints of it."""
+
+    sure: Forecast
+    """For the steps that will run."""
+
+    most: Forecast
+    """If every step behind them runs as well."""
+
+    overhead: float
+    """Seconds besides the steps."""
+
+    published: int
+    """Bytes of the published models that are written anew at most."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give seconds and bytes, for the steps that will run and for all that may."""
+        return {
+            name: {
+                "steps": one.steps,
+                "known": one.known,
+                "seconds": round(one.seconds + self.overhead, 3) if one.known else None,
+                "memory": one.memory if one.known else None,
+                "disk": one.stored + self.published if one.known else None,
+            }
+            for name, one in (("will_run", self.sure), ("at_most", self.most))
+        }
 
 
 def foresee(steps: Sequence[Step], slots: int, cost_of: Callable[[Step], Cost | None]) -> Forecast:

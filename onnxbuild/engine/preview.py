@@ -62,7 +62,7 @@ def preview(
             found[instruction.node] = Prospect(step=step, status="run", causes=causes, key=key)
             pending.extend(scheduler.handle(Failed(instruction.node)))
             continue
-        varied = len(holding) if do_differ(holding) else 0
+        varied = len(holding) if do_differ(holding) and not step.timed else 0
         found[instruction.node] = Prospect(
             step=step, status="cached", key=key, trace=trace, varied=varied
         )

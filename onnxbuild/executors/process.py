@@ -17,7 +17,7 @@ from onnxbuild.core.ports import Deliver, Job, Outcome
 from onnxbuild.errors import ExecutorError
 from onnxbuild.executors.child import remove_folder
 from onnxbuild.executors.deaths import name_exit
-from onnxbuild.executors.environment import make_environment, own_path
+from onnxbuild.executors.environment import FIXED, make_environment, own_path
 from onnxbuild.executors.family import kill_group, kill_marked
 from onnxbuild.executors.messages import Json, ended, job_to_json, outcome_from_json
 
@@ -39,17 +39,20 @@ class ProcessExecutor:
         preload: Sequence[str] = ("onnxbuild",),
         expected: Sequence[str] = ("torch",),
         path: Sequence[str] = (),
+        hash_seed: str = FIXED["PYTHONHASHSEED"],
     ) -> None:
         """Take what gets the outcomes and the number of jobs that may run at once.
 
         The server imports run modules of the packages `preload` itself; others are imported, and so
         observed, by each job. It imports the libraries `expected` before the first job that runs code of the
-        user (that has a folder). Folders in `path` go on its `sys.path`.
+        user (that has a folder). Folders in `path` go on its `sys.path`. By `hash_seed` texts are
+        hashed, and so sets ordered.
         """
         self._deliver = deliver
         self._jobs = jobs
         self._options = (",".join(preload), ",".join(expected))
         self._path = tuple(path)
+        self._hash_seed = hash_seed
         self._lock = Lock()
         self._server: _Server | None = None
 
@@ -88,7 +91,9 @@ class ProcessExecutor:
 
     def _live(self) -> _Server:
         if self._server is None or self._server.gone:
-            self._server = _Server(self._deliver, self._jobs, self._options, self._path)
+            self._server = _Server(
+                self._deliver, self._jobs, self._options, self._path, self._hash_seed
+            )
         return self._server
 
 
@@ -96,7 +101,12 @@ class _Server:
     """One server process, the connection to it, and the jobs that it has."""
 
     def __init__(
-        self, deliver: Deliver, jobs: int, options: Sequence[str], path: Sequence[str]
+        self,
+        deliver: Deliver,
+        jobs: int,
+        options: Sequence[str],
+        path: Sequence[str],
+        hash_seed: str,
     ) -> None:
         self.gone = False
         self.farewell = Outcome(status="lost")
@@ -116,6 +126,7 @@ class _Server:
                 pass_fds=[theirs.fileno()],
                 env={
                     **make_environment(self._folder),
+                    "PYTHONHASHSEED": hash_seed,
                     "PYTHONPATH": os.pathsep.join([*path, *own_path()]),
                 },
                 cwd="/",

@@ -39,7 +39,7 @@ from onnxbuild.executors.child import (
     remove_folder,
 )
 from onnxbuild.executors.deaths import Death, count_oom_kills, explain_death
-from onnxbuild.executors.environment import own_path
+from onnxbuild.executors.environment import FIXED, own_path
 from onnxbuild.executors.family import adopt_orphans, kill_group, kill_orphans
 from onnxbuild.executors.messages import WORKER, Json, ended, refused
 from onnxbuild.observe import hooks
@@ -387,6 +387,8 @@ def main() -> NoReturn:
     for folder in own_path():
         # It was there to find us; what else lies in it is no business of a step.
         sys.path.remove(folder)
+    # What workers start in turn has sets in the same order as they.
+    FIXED["PYTHONHASHSEED"] = os.environ["PYTHONHASHSEED"]
     preload, expected = (names.split(",") if names else [] for names in sys.argv[3:])
     Server(control, int(sys.argv[2]), preload, expected).serve()
 

@@ -41,10 +41,10 @@ def make_build_json(
     """
     steps = [
         (step, traces[id(step)])
-        for step in _history([variant.model, *variant.measured])
+        for step in history([variant.model, *variant.measured])
         if id(step) in traces
     ]
-    model_steps = {id(step) for step in _history([variant.model])}
+    model_steps = {id(step) for step in history([variant.model])}
     content = {
         "format": FORMAT,
         "recipe": recipe.name,
@@ -64,7 +64,9 @@ def make_build_json(
                 "machine": platform.machine(),
                 "python": platform.python_version(),
             },
-            "libraries": _libraries([trace for step, trace in steps if id(step) in model_steps]),
+            "libraries": find_libraries(
+                [trace for step, trace in steps if id(step) in model_steps]
+            ),
             "steps": [_step(step, trace) for step, trace in steps],
             # Settings change no result, and where the named folders lie is the machine's affair.
             "recipe": plain(recipe) | {"settings": None, "roots": sorted(recipe.roots)},
@@ -75,7 +77,7 @@ def make_build_json(
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _history(outputs: Sequence[Output]) -> list[Step]:
+def history(outputs: Sequence[Output]) -> list[Step]:
     """Give all steps behind `outputs`, producers first."""
     ordered: dict[int, Step] = {}
     pending = [output.step for output in reversed(outputs)]
@@ -90,7 +92,8 @@ def _history(outputs: Sequence[Output]) -> list[Step]:
     return list(ordered.values())
 
 
-def _libraries(traces: Sequence[Trace]) -> dict[str, str]:
+def find_libraries(traces: Sequence[Trace]) -> dict[str, str]:
+    """Give the versions of the libraries that steps used, by name."""
     found: dict[str, str] = {}
     for trace in traces:
         found.update(trace.ingredients["libraries"])

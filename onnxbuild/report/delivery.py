@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,11 +23,20 @@ from onnxbuild.engine.publish import replace as replace_folder
 from onnxbuild.errors import OnnxbuildError
 from onnxbuild.planner import Plan, Variant
 from onnxbuild.recipe.schema import Recipe
-from onnxbuild.report.build_json import make_build_json
+from onnxbuild.report.build_json import find_libraries, history, make_build_json
 from onnxbuild.report.exceptions import converts, tell_exceptions
 from onnxbuild.report.judge import Finding, fidelity_summary, judge
 from onnxbuild.report.locating import find_first_bad
-from onnxbuild.report.result import Fidelity, Problem, RecipeResult, VariantResult
+from onnxbuild.report.lock import shorten
+from onnxbuild.report.locked import Locked
+from onnxbuild.report.result import (
+    Fidelity,
+    LockedFile,
+    LockedVariant,
+    Problem,
+    RecipeResult,
+    VariantResult,
+)
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
@@ -56,13 +65,16 @@ class Delivery:
         recipes: Mapping[str, Recipe],
         root: str,
         listen: Callable[[Event], None],
+        locks: Mapping[str, Locked] | None = None,
     ) -> None:
+        """Take what is to be judged and published; `locks`, by recipe, are what it must keep to."""
         self._plan = plan
         self._build = build
         self._store = store
         self._recipes = recipes
         self._root = root
         self._listen = listen
+        self._locks = locks or {}
         self._problems: list[Problem] = []
         self._facts: list[Fact] = []
         self._published: dict[str, tuple[str, Mapping[str, str]]] = {}
@@ -82,6 +94,9 @@ class Delivery:
                 self._problems.append(_read_problem(variant, error))
                 result = _unpublished(variant, folder)
             recipes[variant.recipe][variant.name] = result
+        for name, locked in self._locks.items():
+            self._facts.append(locked.fact)
+            self._problems.extend(_unlocked(self._recipes[name], locked))
         self._note_published()
         leftover = [
             folder
@@ -228,11 +243,22 @@ class Delivery:
                 version=onnxbuild.__version__,
             )
 
+        behind = self._look_behind(variant, result.fidelity, measured)
+
+        def check(files: Mapping[str, tuple[str, int]]) -> LockedVariant:
+            """Give what a lock says of these files, or raise `LockError` where it says otherwise."""
+            pin = replace(behind, files=_lockable(files))
+            if variant.recipe in self._locks:
+                self._locks[variant.recipe].check(variant.name, pin)
+            return pin
+
+        if made is not None:
+            check(made)
         if made is None or not is_intact(
             folder, _contents(made, text(made)), self._build.digest_path
         ):
             self._build.ensure([variant.model])
-            made = self._replace(model, external, folder, text)
+            made = self._replace(model, external, folder, text, check)
             self._store.actions.note_published(identity, made)
         contents = _contents(made, text(made))
         self._published[folder] = (variant.recipe, contents)
@@ -244,6 +270,23 @@ class Delivery:
             published=True,
             digest=made["model.onnx"][0],
             bytes=sum(size for _, size in made.values()),
+            pin=check(made),
+        )
+
+    def _look_behind(
+        self, variant: Variant, fidelity: Fidelity, measured: Mapping[str, Any]
+    ) -> LockedVariant:
+        """Write down what a lock says of a variant, but for its files."""
+        traces = self._traces()
+        behind = [traces[id(step)] for step in history([variant.model]) if id(step) in traces]
+        libraries = {"onnxbuild": onnxbuild.__version__, **find_libraries(behind)}
+        processors = (trace.ingredients["machine"] for trace in behind)
+        return LockedVariant(
+            opset=measured["fidelity"]["model"]["opset"],
+            files={},
+            fidelity=shorten(fidelity.scaled, fidelity.metric),
+            libraries={name: version for name, version in libraries.items() if version},
+            processor=next(filter(None, processors), ""),
         )
 
     def _replace(
@@ -252,6 +295,7 @@ class Delivery:
         external: Any,
         folder: str,
         text: Callable[[Mapping[str, tuple[str, int]]], str],
+        check: Callable[[Mapping[str, tuple[str, int]]], object],
     ) -> dict[str, tuple[str, int]]:
         # Imported here: nothing else of a build that publishes nothing needs the ONNX libraries.
         from onnxbuild.graph.save import write_model
@@ -263,6 +307,8 @@ class Delivery:
             for name in names:
                 path = os.path.join(staging, name)
                 made[name] = (digest_file(path), os.path.getsize(path))
+            # What is refused here never takes the place of what is there.
+            check(made)
             file_layer.at("write", os.path.join(staging, BUILD_JSON))
             with open(os.path.join(staging, BUILD_JSON), "w", encoding="utf-8") as file:
                 file.write(text(made))
@@ -315,6 +361,20 @@ def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:
 def _unpublished(variant: Variant, folder: str) -> VariantResult:
     path = os.path.join(folder, "model.onnx")
     return VariantResult(recipe=variant.recipe, variant=variant.name, path=path, published=False)
+
+
+def _lockable(files: Mapping[str, tuple[str, int]]) -> dict[str, LockedFile]:
+    return {name: LockedFile(digest=digest, bytes=size) for name, (digest, size) in files.items()}
+
+
+def _unlocked(recipe: Recipe, locked: Locked) -> Iterator[Problem]:
+    """Give what is locked and is not published any more."""
+    for name, where in locked.missing(recipe.publish):
+        yield Problem(
+            what=f"{recipe.name}/{name} is locked, and the recipe does not publish it",
+            where=where,
+            hint=locked.advice,
+        )
 
 
 def _read_problem(variant: Variant, error: OnnxbuildError) -> Problem:

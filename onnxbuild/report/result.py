@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from onnxbuild.core.values import plain
+
 Content: TypeAlias = bytes
 """The type itself: `VariantResult.bytes` is a number."""
 
@@ -31,6 +33,30 @@ class Fidelity:
 
     metric: Mapping[str, float] | None = None
     """The recipe's metric, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedFile:
+    """One file of a published model."""
+
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedVariant:
+    """One published model, and what may be behind it when it comes out otherwise."""
+
+    opset: int | None
+    files: Mapping[str, LockedFile]
+    fidelity: Mapping[str, float] = field(default_factory=dict)
+    """For people to read, and not compared: it is measured, and a machine may measure a little more."""
+
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that the model was made with."""
+
+    processor: str = ""
+    """Class of the processor, where a step's key has it; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +89,9 @@ class VariantResult:
 
     exceptions: str = ""
     """Which weights its precision leaves out, and why; empty where none."""
+
+    pin: LockedVariant | None = None
+    """What a lock file says of it; None where nothing was published."""
 
     findings: tuple[Any, ...] = ()
     """What was measured against what was asked, each an `onnxbuild.report.judge.Finding`."""
@@ -110,6 +139,45 @@ class RecipeResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A step that did not give the same twice."""
+
+    step: str
+    what: str
+    """The first difference between its results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncompared:
+    """A step whose two results were not held against each other."""
+
+    step: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """What came of building all steps a second time."""
+
+    same: int
+    """Steps that gave the same twice."""
+
+    differing: tuple[Difference, ...]
+    uncompared: tuple[Uncompared, ...]
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Give what differs as problems of a build."""
+        return tuple(
+            Problem(
+                what=f"{item.step} is not reproducible: {item.what}",
+                hint="the second time was in a copy of what the steps read, in another folder, with sets in"
+                " another order, a moment later",
+            )
+            for item in self.differing
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """What `onnxbuild.run` gives."""
 
@@ -131,6 +199,9 @@ class BuildResult:
 
     withheld: tuple[str, ...] = ()
     """Environment variables that project code asked for, that are set here, and that no recipe passes on."""
+
+    repeated: Repeated | None = None
+    """What came of building all a second time, where that was asked."""
 
     seconds: float = 0.0
 
@@ -174,8 +245,18 @@ class BuildResult:
         steps = tuple(replace(step, status="cached", reason="") for step in self.steps)
         return replace(self, steps=steps, said=(), seconds=0.0)
 
+    def with_repeated(self, repeated: Repeated) -> BuildResult:
+        """Give this result with what came of building all a second time: what differs fails the build."""
+        return replace(
+            self,
+            status="failed" if repeated.differing else self.status,
+            errors=(*self.errors, *repeated.problems()),
+            repeated=repeated,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Give what ``run --json`` prints."""
+        repeated = {} if self.repeated is None else {"repeated": plain(self.repeated)}
         return {
             "status": self.status,
             "recipes": [
@@ -197,6 +278,7 @@ class BuildResult:
                 }
                 for step in self.steps
             ],
+            **repeated,
             "errors": [
                 {"what": item.what, "where": item.where, "hint": item.hint} for item in self.errors
             ],

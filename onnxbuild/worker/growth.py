@@ -20,6 +20,7 @@ FIELDS = (
     "folder",
     "variables",
     "machine",
+    "timed",
     "may_grow",
     "resources",
 )

@@ -6,7 +6,6 @@ import argparse
 
 import pytest
 
-from onnxbuild.api import PlanView
 from onnxbuild.cli import explain, graph, plan
 from onnxbuild.cli.console import table
 from onnxbuild.cli.steps import take_step
@@ -16,6 +15,7 @@ from onnxbuild.core.trace import Trace
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
 from onnxbuild.planner import Plan, find_label
+from onnxbuild.report.view import PlanView
 
 
 def make_view() -> PlanView:
@@ -78,6 +78,7 @@ def test_asking_for_a_rerun_changes_what_follows() -> None:
 
     assert [item.status for item in forced.prospects] == ["cached", "run", "may run"]
     assert forced.prospects[1].causes == ("asked to run again",)
+    assert {item.status for item in plan.force(cached, [], all_run=True).prospects} == {"run"}
 
 
 def test_graph_as_text_has_layers() -> None:

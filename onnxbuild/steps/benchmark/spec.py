@@ -44,6 +44,7 @@ def benchmark(
         outputs=("latency",),
         libraries=("numpy", "onnxruntime"),
         machine=True,
+        timed=True,
         resources=Resources(exclusive=is_gated, isolate=True),
     )
     return Output(step, "latency")

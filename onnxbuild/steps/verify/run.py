@@ -51,7 +51,12 @@ def verify(work: Work) -> dict[str, Artifact]:
     path = work.input("model")
     model = read(path)
     runner = Runner(path, options.threads)
-    fidelity: dict[str, Any] = {"model": {"nodes": sum(1 for _ in model_nodes(model))}}
+    fidelity: dict[str, Any] = {
+        "model": {
+            "nodes": sum(1 for _ in model_nodes(model)),
+            "opset": model.opset_imports.get(""),
+        }
+    }
     example = next(sample for sample in _samples(work, options) if sample.name == "example")
     absent = runner.missing(example.inputs)
     if absent and not options.weights:
