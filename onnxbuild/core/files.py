@@ -7,10 +7,12 @@ point leaves either nothing or the whole content under its name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from onnxbuild.core.digest import Content
 from onnxbuild.errors import StoreError
@@ -19,6 +21,21 @@ READ_ONLY = 0o444
 
 SCRATCH = "tmp-"
 """How the names of copies of graphs begin that must stand at a store's root; what a crash leaves is collected."""
+
+CHUNK = 1 << 20
+
+UNSHARED = frozenset(
+    {
+        errno.EXDEV,
+        errno.EINVAL,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EBADF,
+        errno.ETXTBSY,
+    }
+)
+"""What copy_file_range(2) says where it cannot; reading and writing can."""
 
 
 def at(what: str, path: str) -> None:
@@ -78,6 +95,34 @@ def copy(source: str, temporary: str) -> str:
         os.unlink(path)
         raise explain(error, path) from error
     return path
+
+
+def append(source: str, target: BinaryIO) -> None:
+    """Append a file to an open one. Where the file system can share blocks, and both begin on one, it does."""
+    target.flush()
+    start = target.tell()
+    with open(source, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        done = _share(file.fileno(), target.fileno(), size, start)
+        file.seek(done)
+        target.seek(start + done)
+        shutil.copyfileobj(file, target, CHUNK)
+
+
+def _share(source: int, target: int, size: int, start: int) -> int:
+    """Have the kernel copy, and give how many bytes it did: it clones blocks rather than copy them if it can."""
+    done = 0
+    while hasattr(os, "copy_file_range") and done < size:
+        try:
+            count = os.copy_file_range(source, target, size - done, done, start + done)
+        except OSError as error:
+            if error.errno in UNSHARED:
+                break
+            raise
+        if count == 0:
+            break
+        done += count
+    return done
 
 
 def rename(source: str, target: str) -> None:
@@ -149,8 +194,6 @@ def explain(
     error: OSError, path: str, *, doing: str = "cannot write the store", setting: str = "store"
 ) -> StoreError:
     """Say in words what the file system refused; `setting` is the one that names another place."""
-    import errno
-
     elsewhere = f"settings.{setting}"
     variable = " or $ONNXBUILD_STORE" if setting == "store" else ""
     hints = {

@@ -8,9 +8,7 @@ https://protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import onnx
 from blake3 import blake3
@@ -19,7 +17,6 @@ from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_t
 from onnxbuild.core import files
 from onnxbuild.errors import StoreError
 
-CHUNK = 1 << 20
 PAGE = 4096
 ALIGNED = 1 << 20
 """Bytes from which external data begin on a page, so that they can be mapped."""
@@ -61,7 +58,7 @@ def write_whole(proto: onnx.ModelProto, blobs: str, target: str) -> None:
         for prefix, head, tensor in zip(prefixes, heads, proto.graph.initializer, strict=True):
             file.write(prefix + head)
             if _is_external(tensor):
-                _copy(_blob(tensor, blobs), file)
+                files.append(_blob(tensor, blobs), file)
         file.flush()
         files.flush(file.fileno(), file.name)
 
@@ -87,7 +84,8 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
             file.write(bytes(gap))
             digest.update(bytes(gap))
             places[path] = file.tell()
-            _copy(path, file, digest)
+            digest.update_mmap(path)
+            files.append(path, file)
         file.flush()
         files.flush(file.fileno(), file.name)
     location = f"{name}-{digest.hexdigest()[:16]}.onnx.data"
@@ -174,13 +172,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def _copy(path: str, target: BinaryIO, digest: blake3 | None = None) -> None:
-    with open(path, "rb") as source:
-        if digest is None:
-            shutil.copyfileobj(source, target, CHUNK)
-            return
-        while chunk := source.read(CHUNK):
-            digest.update(chunk)
-            target.write(chunk)
