@@ -315,7 +315,7 @@ def _make_room(
 
     def narrow(fitting: int) -> None:
         process().scheduler.jobs = fitting
-        hear(Said(f"{fitting} steps at once instead of {slots}: more do not fit into memory"))
+        hear(Said(f"{fitting} at once instead of {slots}: more steps do not fit into memory"))
 
     return Room(workplace, lambda: view(workplace).prospects, narrow, slots=slots)
 

@@ -14,6 +14,9 @@ import tempfile
 
 from forked import CALL, call, published, warm_up
 
+from onnxbuild.project import store_folder
+from onnxbuild.stores.local import LocalStore
+
 OTHER = "stages.slim.passes=[eliminate_deadend]"
 """An option with which the stage, and all that looks at its result, must read what came before."""
 
@@ -53,12 +56,19 @@ def list_files(project: str) -> list[str]:
     )
 
 
-def is_content(path: str) -> bool:
-    """Tell whether a file is a result, or a part of one."""
-    return path.startswith(".onnxbuild/blobs/") or path.endswith(".onnx")
+def list_results(project: str) -> set[str]:
+    """Give every file that is a result, or a part of one: what a later step reads."""
+    store = LocalStore(store_folder(project))
+    artifacts = [one for trace in store.actions.all_traces() for one in trace.results.values()]
+    paths = [store.path(one) for one in artifacts if one.inline is None]
+    paths += [store.blob_path(part) for one in artifacts for part in one.parts]
+    store.close()
+    return {os.path.relpath(path, project) for path in paths}
 
 
-def look(folder: str, path: str, how: str, expected: dict, expected_other: dict) -> list[str]:
+def look(
+    folder: str, path: str, how: str, expected: dict, expected_other: dict, *, is_result: bool
+) -> list[str]:
     """Hurt a file and build on; give what is wrong."""
     HURTS[how](os.path.join(folder, path))
     wrong = []
@@ -84,8 +94,8 @@ def look(folder: str, path: str, how: str, expected: dict, expected_other: dict)
     was_told = "is damaged and was put into quarantine; it is built again" in told or (
         "is missing in the store; it is built again" in told
     )
-    if is_content(path) and path.startswith(".onnxbuild") and not was_told and code == 0:
-        wrong.append(f"it vanished without a word: {told}")
+    if is_result and not was_told and code == 0:
+        wrong.append(f"it was made anew without a word: {told}")
     call(folder, "cache", "verify", "--repair")
     code, said = call(folder, "cache", "verify")
     if code != 0:
@@ -103,13 +113,13 @@ def run(project: str, remainder: int, divisor: int) -> dict:
         code, said = call(whole, *CALL, OTHER)
         assert code == 0, said
         expected_other = published(whole)
-        files = list_files(project)
+        files, results = list_files(project), list_results(project)
         problems = {}
         cases = [(path, how) for path in files for how in HURTS]
         for path, how in cases[remainder::divisor]:
             folder = os.path.join(scratch, "try")
             shutil.copytree(project, folder, symlinks=True)
-            wrong = look(folder, path, how, expected, expected_other)
+            wrong = look(folder, path, how, expected, expected_other, is_result=path in results)
             if wrong:
                 problems[f"{path} {how}"] = wrong
             shutil.rmtree(folder)
