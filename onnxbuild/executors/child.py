@@ -99,8 +99,10 @@ def _live(job: Json, folder: str, parent: int, inherited: Callable[[], None]) ->
         code = 0
     except BaseException as error:  # noqa: BLE001 - the process ends here, and says why on its way
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            # Told by the code: a traceback would be ours, and help nobody.
             code = FULL
-        traceback.print_exc()
+        else:
+            traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -116,6 +118,7 @@ def _reset_signals() -> None:
 def write_outcome(outcome: Json, folder: str) -> None:
     """Write a job's outcome, whole or not at all."""
     path = os.path.join(folder, OUTCOME)
+    files.at("write", path)
     with open(path + ".tmp", "w", encoding="utf-8") as file:
         json.dump(outcome, file)
     os.rename(path + ".tmp", path)

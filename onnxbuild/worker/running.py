@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -81,7 +81,8 @@ def _run_observed(job: Job, store: LocalStore, private: str, log: str) -> Outcom
                 observed = observer.stop()
         return _believe(observed) or _conclude(job, work, answer, observed)
     except BaseException as error:  # noqa: BLE001 - every end of a step is reported, none is passed on
-        with open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
+        # Where the disk has no room for it, the outcome still says what failed.
+        with suppress(OSError), open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exception(error, file=file)
         status, failure = explain(error, job)
         if observed is not None and status == "failed":
