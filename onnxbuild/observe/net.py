@@ -56,6 +56,9 @@ SKIPPED = UNSEEN | {
 }  # fmt: skip
 """Folders of tools: large, opened all the time, and never what a step reads."""
 
+MOST_BEHIND = 4096
+"""Folders that are watched behind one link, or in one named root: a whole disk of data takes minutes."""
+
 _HEADER = struct.Struct("iIII")
 
 
@@ -96,9 +99,11 @@ class Net:
             self.reason = f"inotify: {os.strerror(ctypes.get_errno())}"
             return
         with self._lock:
-            for folder in (self.root, *self._roots.values()):
+            self._watched.append(os.path.realpath(self.root))
+            self._watch(self.root, name=self.root)
+            for folder in self._roots.values():
                 self._watched.append(os.path.realpath(folder))
-                self._watch(folder, name=folder)
+                self._watch(folder, name=folder, most=MOST_BEHIND)
         self._ears = os.pipe()
         self._thread = threading.Thread(target=self._listen, name="onnxbuild-net", daemon=True)
         self._thread.start()
@@ -182,14 +187,22 @@ class Net:
                     if event is not None and os.path.realpath(event[0]) in hidden:
                         self._events[position] = None
 
-    def _watch(self, place: str, *, name: str, is_new: bool = False) -> None:
+    def _watch(
+        self, place: str, *, name: str, is_new: bool = False, most: int | None = None
+    ) -> None:
         """Watch the folder at `place`, known as `name`, and all below it.
 
         The files of one that is new may have been opened already.
         """
+        top = name
+        count = 0
         open_ends = [(place, name)]
         while open_ends:
             place, name = open_ends.pop()
+            count += 1
+            if most is not None and count > most:
+                self.reason = self.reason or f"there are more than {most:,} folders in {top}"
+                return
             number = self._add_watch(place)
             if number < 0:
                 continue
@@ -231,7 +244,7 @@ class Net:
             return
         if os.path.isdir(real):
             self._watched.append(real)
-            self._watch(real, name=link)
+            self._watch(real, name=link, most=MOST_BEHIND)
         elif os.path.isfile(real):
             number = self._add_watch(os.path.dirname(real))
             if number >= 0 and number not in self._folders:

@@ -195,3 +195,14 @@ def test_named_roots_are_watched_as_well(project):
 
         assert net.unexplained(mark, []) == {f"{hub}/deep/a.txt"}
         assert net.reason == ""
+
+
+def test_a_whole_disk_behind_a_link_is_not_watched(project, monkeypatch):
+    """It would take minutes: some of it is, and the rest is told of."""
+    monkeypatch.setattr("onnxbuild.observe.net.MOST_BEHIND", 2)
+    for name in ("a", "b", "c"):
+        project.write(f"../outside/{name}/x.txt")
+    os.symlink("../outside", "data")
+
+    with Net(project.root) as net:
+        assert net.reason == f"there are more than 2 folders in {project.path('data')}"
