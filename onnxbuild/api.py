@@ -276,7 +276,7 @@ def _process(
     with (
         store.lease(),
         store.folder() if store.is_writable else nullcontext("") as folder,
-        NetWitness(site.root, site.ignored) as witness,
+        NetWitness(site.root, site.ignored, site.roots) as witness,
         # Inline executors fork, and a fork amid an import never gets past it.
         _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,
     ):

@@ -13,7 +13,7 @@ from typing import Any
 
 from onnxbuild.core.digest import digest_value
 from onnxbuild.core.step import Output, Step
-from onnxbuild.core.values import plain
+from onnxbuild.core.values import list_orders, plain
 from onnxbuild.errors import UsageError
 from onnxbuild.recipe.schema import Recipe, Verify
 from onnxbuild.recipe.stage import Precision, StageContext
@@ -242,10 +242,12 @@ class _Weaver:
             name: Output(self._woven[id(output.step)], output.name)
             for name, output in step.inputs.items()
         }
+        options = plain(step.options)
         identity = digest_value(
             {
                 "run": step.run,
-                "options": plain(step.options),
+                "options": options,
+                "order": list_orders(options),
                 "inputs": {name: [id(item.step), item.name] for name, item in inputs.items()},
                 "outputs": list(step.outputs),
                 "libraries": list(step.libraries),

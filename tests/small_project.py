@@ -74,6 +74,8 @@ RECIPE = """
     publish: [slim, fp16, int8]
 """
 
+VARIANTS = ("slim", "fp16", "int8")
+
 WEIGHTS = """
     import sys, torch
     sys.path.insert(0, ".")

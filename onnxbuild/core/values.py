@@ -15,6 +15,10 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 
+ORDERED = {"inputs": False, "kwargs": True, "options": True}
+"""Keys of options under which the order of names counts, and whether it does at any depth: inputs have the order
+of ``forward()``, and a user's callable may see in which order it gets what it is called with."""
+
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 """A plain value."""
 
@@ -31,6 +35,24 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def list_orders(value: Any) -> list[list[str]]:
+    """List the names of each mapping in plain options whose order counts; a key is blind to all others."""
+    found: list[list[str]] = []
+    open_ends: list[tuple[Any, bool, bool]] = [(value, False, False)]
+    while open_ends:
+        value, counts, counts_below = open_ends.pop()
+        if isinstance(value, Mapping):
+            if counts and len(value) > 1:
+                found.append(list(value))
+            # By name, so that one order of the mappings around them stands for all.
+            for key in sorted(value):
+                deep = counts_below or ORDERED.get(key, False)
+                open_ends.append((value[key], deep or key in ORDERED, deep))
+        elif isinstance(value, list | tuple):
+            open_ends += [(item, counts_below, counts_below) for item in value]
+    return found
 
 
 @cache

@@ -108,6 +108,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
 
 _WORDS = {
     "run": "function",
+    "order": "order of inputs or arguments",
     "outputs": "outputs",
     "threads": "threads",
     "folder": "folder of the recipe",

@@ -13,10 +13,10 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_value
 from onnxbuild.core.facts import digest_variable, installed, normalize
 from onnxbuild.core.step import Step
-from onnxbuild.core.values import plain
+from onnxbuild.core.values import list_orders, plain
 from onnxbuild.engine.code import digest_code, named_modules
 
-KEY_VERSION = 2
+KEY_VERSION = 3
 """Part of every key. Changing it empties every cache in the world.
 
 Raised, too, when steps observe more than they did: what was kept before may rest on things unseen.
@@ -34,6 +34,7 @@ def find_ingredients(step: Step, inputs: Mapping[str, Artifact]) -> dict[str, An
         "run": step.run,
         "code": digest_code(step.run.partition(":")[0], *named_modules(options)),
         "options": options,
+        "order": list_orders(options),
         "inputs": {name: [artifact.kind, artifact.digest] for name, artifact in inputs.items()},
         "outputs": list(step.outputs),
         "libraries": {name: installed().get(normalize(name), "") for name in step.libraries},

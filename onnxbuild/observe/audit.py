@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
 
 from onnxbuild.observe import switch
-from onnxbuild.observe.record import Record
+from onnxbuild.observe.record import LOGS, Record
 from onnxbuild.observe.scope import resolve
 from onnxbuild.observe.switch import state, tell
 
@@ -25,6 +26,18 @@ PROBES = frozenset(
     {"arch", "c++", "cc", "clang", "file", "g++", "gcc", "getconf", "ld", "ldconfig", "lscpu", "nvidia-smi", "objdump", "sysctl", "uname", "which"}
 )  # fmt: skip
 """Programs that libraries start to learn about the machine, and that read nothing of a project."""
+
+VARIABLE = "ONNXBUILD_OBSERVE"
+"""Tells a Python that a step starts what to observe; see `onnxbuild.observe.children`."""
+
+SWITCHES = frozenset("bBdEhiIOPqsSuvVx")
+"""Options of Python that take no value."""
+
+ISOLATING = frozenset("EIS")
+"""Those that make it ignore our variables, or our `sitecustomize`."""
+
+NATIVE = tuple(EXTENSION_SUFFIXES)
+"""How the files of modules end that are native code: what such a one of the project's opens, no hook sees."""
 
 _installed = False
 
@@ -69,11 +82,17 @@ def _listed(record: Record, path: Any) -> None:
 
 
 def _imported(record: Record, _module: Any, filename: Any, *_: Any) -> None:
-    if filename is not None:
-        record.look(resolve(filename), opened=True)
+    if filename is None:
+        return
+    path = resolve(filename)
+    record.look(path, opened=True)
+    if path is not None and path.endswith(NATIVE) and record.is_project_file(path):
+        record.started(os.path.basename(path))
 
 
 def _loaded(record: Record, name: Any) -> None:
+    if record.is_called_by_project():
+        record.started("ctypes")
     if isinstance(name, str | bytes | os.PathLike) and "/" in os.fsdecode(name):
         record.look(resolve(name), opened=True)
 
@@ -137,31 +156,49 @@ def _connected(record: Record, database: Any, *_: Any) -> None:
     if found is None:
         return
     record.look(found, opened=True)
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    for suffix in LOGS:
+        # What was committed may lie there alone, and sqlite takes them away when it closes.
+        record.look(found + suffix, opened=True)
+    for suffix in ("", *LOGS, "-shm"):
         record.wrote(found + suffix)
 
 
-def _started(record: Record, executable: Any, _args: Any, folder: Any = None, *_: Any) -> None:
+def _started(
+    record: Record, executable: Any, arguments: Any, folder: Any, environment: Any, *_: Any
+) -> None:
     """A program of the project's own is a file that the step reads; what it reads itself, the net sees."""
     name = os.fsdecode(executable) if isinstance(executable, str | bytes | os.PathLike) else ""
+    here = resolve(folder) if isinstance(folder, str | bytes | os.PathLike) else os.getcwd()
     if "/" in name:
-        here = resolve(folder) if isinstance(folder, str | bytes | os.PathLike) else os.getcwd()
         record.look(resolve(os.path.join(here or "", name)), opened=True)
     program = os.path.basename(name)
-    if program not in PROBES and not program.startswith("python"):
+    if program in PROBES:
+        return
+    words = arguments if isinstance(arguments, list | tuple) else [arguments]
+    words = [os.fsdecode(word) for word in words if isinstance(word, str | bytes | os.PathLike)]
+    if not program.startswith("python") or _is_deaf(words, environment):
         record.started(program)
+
+
+def _is_deaf(words: Sequence[str], environment: Any) -> bool:
+    """Tell whether a Python is started such that it does not get to our hooks."""
+    if environment is not None and VARIABLE not in environment:
+        return True
+    for word in words[1:]:
+        letters = set(word[1:])
+        if not word.startswith("-") or not letters <= SWITCHES:
+            return False
+        if letters & ISOLATING:
+            return True
+    return False
 
 
 def _shell(record: Record, _command: Any) -> None:
     record.started("sh")
 
 
-def _executed(record: Record, path: Any, *_: Any) -> None:
-    _started(record, path, None)
-
-
-def _spawned(record: Record, path: Any, *_: Any) -> None:
-    _started(record, path, None)
+def _executed(record: Record, path: Any, arguments: Any, environment: Any = None) -> None:
+    _started(record, path, arguments, None, environment)
 
 
 def _run(record: Record, path: Any) -> None:
@@ -189,7 +226,7 @@ SEES: dict[str, Callable[..., None]] = {
     "sqlite3.connect": _connected,
     "subprocess.Popen": _started,
     "os.exec": _executed,
-    "os.posix_spawn": _spawned,
+    "os.posix_spawn": _executed,
     "os.system": _shell,
 }
 """What each audit event means. All come before the thing happens."""

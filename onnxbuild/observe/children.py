@@ -12,11 +12,11 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
 from onnxbuild.observe import hooks, switch
+from onnxbuild.observe.audit import VARIABLE
 from onnxbuild.observe.log import Log
 from onnxbuild.observe.record import Record
 from onnxbuild.observe.scope import Scope
 
-VARIABLE = "ONNXBUILD_OBSERVE"
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 
 

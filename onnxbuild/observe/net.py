@@ -3,7 +3,7 @@
 Native code and programs that are not Python open files that no hook sees; the kernel does (inotify, so on
 Linux only; elsewhere `Net.reason` says that there is none). The driver spreads the net once for a build::
 
-    net = Net(root, ignored)
+    net = Net(root, ignored, roots)
     net.start()
     mark = net.mark()  # a step begins
     with net.own(path):  # what the driver itself opens is nobody's dependency
@@ -12,7 +12,8 @@ Linux only; elsewhere `Net.reason` says that there is none). The driver spreads 
     #                              (`Observer(log=…)`) of all jobs that ran meanwhile tell of
     net.lost  # not empty: events were dropped, no step that ran meanwhile gets a trace
 
-What remains unexplained is charged to every step that was running.
+What remains unexplained is charged to every step that was running. Symbolic links out of the root, and the
+named roots, are followed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ import select
 import struct
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from onnxbuild.observe.links import Links
 from onnxbuild.observe.log import read_lines
 from onnxbuild.observe.record import is_below
-from onnxbuild.observe.scope import UNSEEN
+from onnxbuild.observe.scope import OUTSIDE, UNSEEN, Scope
 
 IN_MODIFY = 0x2
 IN_CLOSE_WRITE = 0x8
@@ -54,14 +56,20 @@ SKIPPED = UNSEEN | {
 }  # fmt: skip
 """Folders of tools: large, opened all the time, and never what a step reads."""
 
+MOST_BEHIND = 4096
+"""Folders that are watched behind one link, or in one named root: a whole disk of data takes minutes."""
+
 _HEADER = struct.Struct("iIII")
 
 
 class Net:
-    """Collects the files below `root` that any process opens."""
+    """Collects the files below `root` and the folders `roots` that any process opens."""
 
-    def __init__(self, root: str, ignored: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: str, ignored: Sequence[str] = (), roots: Mapping[str, str] | None = None
+    ) -> None:
         self.root = os.path.normpath(os.path.abspath(root))
+        self._roots = roots or {}
         self.ignored = frozenset(os.path.normpath(os.path.abspath(folder)) for folder in ignored)
         self.reason = ""
         """Why there is no net, or only a part of one; empty when it is whole."""
@@ -69,6 +77,12 @@ class Net:
         """Why opens may have been missed since the start; empty when none was."""
         self._events: list[tuple[str, int] | None] = []
         self._folders: dict[int, str] = {}
+        self._around: dict[int, str] = {}
+        """Folders outside that hold files which links lead to: nothing else in them counts."""
+        self._watched: list[str] = []
+        """The real paths of the folders that are watched with all that is below them."""
+        self._links = Links()
+        self._scope: Scope | None = None
         self._lock = threading.RLock()
         self._descriptor = -1
         self._ears: tuple[int, int] | None = None
@@ -85,7 +99,11 @@ class Net:
             self.reason = f"inotify: {os.strerror(ctypes.get_errno())}"
             return
         with self._lock:
-            self._watch(self.root)
+            self._watched.append(os.path.realpath(self.root))
+            self._watch(self.root, name=self.root)
+            for folder in self._roots.values():
+                self._watched.append(os.path.realpath(folder))
+                self._watch(folder, name=folder, most=MOST_BEHIND)
         self._ears = os.pipe()
         self._thread = threading.Thread(target=self._listen, name="onnxbuild-net", daemon=True)
         self._thread.start()
@@ -146,12 +164,19 @@ class Net:
         for log in logs:
             for what, path in _tell(log):
                 (made if what == "made" else explained).add(path)
-        return frozenset(path for path in opened - explained if not is_below(path, made))
+        left = {path for path in opened - explained if not is_below(path, made)}
+        if not left:
+            return frozenset()
+        # Only now: a thousand files need no look at their links where all are told of.
+        told = set(map(os.path.realpath, explained))
+        left = {path for path in left if os.path.realpath(path) not in told}
+        return frozenset(left.union(*map(self._links.names, left)))
 
     @contextmanager
     def own(self, *paths: str) -> Iterator[None]:
         """Tell that it is the driver that opens these paths in between."""
         mark = self.mark()
+        hidden = set(map(os.path.realpath, paths))
         try:
             yield
         finally:
@@ -159,29 +184,76 @@ class Net:
             with self._lock:
                 for position in range(mark, len(self._events)):
                     event = self._events[position]
-                    if event is not None and event[0] in paths:
+                    if event is not None and os.path.realpath(event[0]) in hidden:
                         self._events[position] = None
 
-    def _watch(self, folder: str, *, is_new: bool = False) -> None:
-        """Watch a folder and all below it. The files of one that is new may have been opened already."""
-        folders = [folder]
-        while folders:
-            folder = folders.pop()
-            number = self._library.inotify_add_watch(self._descriptor, os.fsencode(folder), WATCHED)
+    def _watch(
+        self, place: str, *, name: str, is_new: bool = False, most: int | None = None
+    ) -> None:
+        """Watch the folder at `place`, known as `name`, and all below it.
+
+        The files of one that is new may have been opened already.
+        """
+        top = name
+        count = 0
+        open_ends = [(place, name)]
+        while open_ends:
+            place, name = open_ends.pop()
+            count += 1
+            if most is not None and count > most:
+                self.reason = self.reason or f"there are more than {most:,} folders in {top}"
+                return
+            number = self._add_watch(place)
             if number < 0:
-                self._cannot_watch(folder, ctypes.get_errno())
                 continue
-            self._folders[number] = folder
+            self._around.pop(number, None)
+            self._folders[number] = name
             try:
-                with os.scandir(folder) as entries:
+                with os.scandir(place) as entries:
                     for entry in entries:
+                        path = f"{name}/{entry.name}"
                         if entry.is_dir(follow_symlinks=False):
-                            if self._counts(entry.name, entry.path):
-                                folders.append(entry.path)
-                        elif is_new:
-                            self._events.append((entry.path, IN_OPEN))
+                            if self._counts(entry.name, path):
+                                open_ends.append((entry.path, path))
+                            continue
+                        if entry.is_symlink():
+                            self._follow(path)
+                        if is_new:
+                            self._events.append((path, IN_OPEN))
             except OSError as error:
-                self._cannot_watch(folder, error.errno or 0)
+                self._cannot_watch(place, error.errno or 0)
+
+    def _add_watch(self, folder: str) -> int:
+        number: int = self._library.inotify_add_watch(
+            self._descriptor, os.fsencode(folder), WATCHED
+        )
+        if number < 0:
+            self._cannot_watch(folder, ctypes.get_errno())
+        return number
+
+    def _follow(self, link: str) -> None:
+        """Watch what lies outside behind a link, under the link's name."""
+        if not self._counts(os.path.basename(link), link):
+            return
+        real = os.path.realpath(link)
+        if is_in(self._watched[0], real):
+            # It leads to the root or above it: to everything by another name.
+            return
+        self._links.add(link, real)
+        if any(is_in(real, folder) for folder in self._watched) or not self._is_data(real):
+            return
+        if os.path.isdir(real):
+            self._watched.append(real)
+            self._watch(real, name=link, most=MOST_BEHIND)
+        elif os.path.isfile(real):
+            number = self._add_watch(os.path.dirname(real))
+            if number >= 0 and number not in self._folders:
+                self._around[number] = os.path.dirname(real)
+
+    def _is_data(self, path: str) -> bool:
+        if self._scope is None:
+            self._scope = Scope(root=self.root, roots=self._roots, ignored=self.ignored)
+        return self._scope.kind(path) == OUTSIDE
 
     def _cannot_watch(self, folder: str, number: int) -> None:
         if os.path.isdir(folder) and not self.reason:
@@ -224,14 +296,22 @@ class Net:
                 self.lost = "more files were opened at once than the kernel could tell of"
             elif mask & IN_IGNORED:
                 self._folders.pop(number, None)
+                self._around.pop(number, None)
+            elif number in self._around:
+                if mask & OF_FILES and not mask & IN_ISDIR:
+                    known = self._links.names(f"{self._around[number]}/{name}")
+                    self._events += [(link, mask) for link in known[:1]]
             elif number in self._folders and name:
                 self._happened(mask, name, f"{self._folders[number]}/{name}")
 
     def _happened(self, mask: int, name: str, path: str) -> None:
         if mask & IN_ISDIR:
             if mask & (IN_CREATE | IN_MOVED_TO) and self._counts(name, path):
-                self._watch(path, is_new=True)
-        elif mask & OF_FILES and path not in self.ignored:
+                self._watch(path, name=path, is_new=True)
+            return
+        if mask & (IN_CREATE | IN_MOVED_TO) and os.path.islink(path):
+            self._follow(path)
+        if mask & OF_FILES and path not in self.ignored:
             self._events.append((path, mask))
 
 
@@ -243,6 +323,11 @@ def _is_read(masks: list[int]) -> bool:
     written = sum(mask & IN_CLOSE_WRITE != 0 for mask in masks)
     only_written = written >= opened and any(mask & IN_MODIFY for mask in masks)
     return not only_written or any(mask & IN_CLOSE_NOWRITE for mask in masks)
+
+
+def is_in(path: str, folder: str) -> bool:
+    """Tell whether `path` is the folder or in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def has_started(log: str) -> bool:

@@ -22,7 +22,7 @@ from onnxbuild.core.trace import Fact
 from onnxbuild.observe import hooks, switch
 from onnxbuild.observe.children import announced
 from onnxbuild.observe.log import Log, read_lines
-from onnxbuild.observe.record import Event, Record, Signature, is_below
+from onnxbuild.observe.record import LOGS, Event, Record, Signature, is_below
 from onnxbuild.observe.scope import Scope
 
 
@@ -201,7 +201,7 @@ class _Conclusion:
         return fact[1].startswith("/") or " in /" in fact[1]
 
     def _place(self, event: Event) -> None:
-        if event.what == "absent" and event.path in self.own:
+        if event.what == "absent" and event.path in self.own and not self._is_log(event.path):
             return
         if event.what == "file" and event.signature is not None:
             self.signatures[event.path] = event.signature
@@ -211,6 +211,11 @@ class _Conclusion:
             self._listing(event)
             return
         self._look_again(event.path, (event.what, self._name(event.path), event.value))
+
+    def _is_log(self, path: str) -> bool:
+        """Tell whether sqlite, and not the step, made and removed a file: beside a database that was there."""
+        database = path.removesuffix("-wal").removesuffix("-journal")
+        return path.endswith(LOGS) and database in self.signatures
 
     def _look_again(self, path: str, fact: Fact) -> None:
         """Keep a fact, and say so if it does not hold any more and the step did not see to that."""

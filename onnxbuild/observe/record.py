@@ -25,6 +25,9 @@ from onnxbuild.observe.scope import IGNORED, OUTSIDE, PROJECT, SITE, Scope
 INFO = (".dist-info", ".egg-info")
 """How the folders end that describe installed distributions."""
 
+LOGS = ("-journal", "-wal")
+"""How the files end that sqlite keeps beside a database, and that belong to what it holds."""
+
 BETWEEN = (
     "<",
     os.path.dirname(os.path.abspath(__file__)) + "/",
@@ -40,7 +43,7 @@ class Event(NamedTuple):
 
     what: str
     """A kind of fact; ``wrote`` (a file) or ``made`` (a folder, and so all below it); ``asked`` (for a
-    variable that is not there); ``started`` (a program that no hook is in)."""
+    variable that is not there); ``started`` (a program, or native code of the project's, that no hook is in)."""
     path: str
     """An absolute path; for ``package``, ``module``, ``asked`` and ``started`` the name."""
     value: str = ""
@@ -99,14 +102,19 @@ class Record:
                 self._seen.add(path)
                 self._belongs(placed)
             return
-        if kind == IGNORED and opened and self.scope.is_system(path) and self._is_project_calling():
+        if (
+            kind == IGNORED
+            and opened
+            and self.scope.is_system(path)
+            and self.is_called_by_project()
+        ):
             self._look(OUTSIDE, path)
         self._seen.add(path)
         if kind != IGNORED and not self.is_own(placed):
             self._look(kind, placed)
 
-    def _is_project_calling(self) -> bool:
-        """Tell whether it is project code that opens a file now, itself or by way of the standard library."""
+    def is_called_by_project(self) -> bool:
+        """Tell whether it is project code that does something now, itself or by way of the standard library."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_code.co_filename.startswith(BETWEEN):
             frame = frame.f_back
@@ -199,7 +207,7 @@ class Record:
         self._note(Event("wrote", path))
 
     def started(self, program: str) -> None:
-        """The step started a program in which no hook is: what that opens, the net alone sees."""
+        """The step started a program, or native code, in which no hook is: what that opens, the net alone sees."""
         self._note(Event("started", program))
 
     def is_own(self, path: str) -> bool:

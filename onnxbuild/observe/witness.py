@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from onnxbuild.core.ports import Job
@@ -18,10 +18,12 @@ COARSE = 20_000_000
 class NetWitness:
     """A net under the observation of steps, spread when the first of them begins."""
 
-    def __init__(self, root: str, ignored: Sequence[str]) -> None:
+    def __init__(
+        self, root: str, ignored: Sequence[str], roots: Mapping[str, str] | None = None
+    ) -> None:
         # Our own code is part of every key; the server opens it for all jobs.
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        self._net = Net(root, (*ignored, package))
+        self._net = Net(root, (*ignored, package), roots)
         self._started = False
         self._running: dict[str, tuple[int, int, Job]] = {}
         """By id: the moment in the net at which a job began, the time in nanoseconds, the job."""

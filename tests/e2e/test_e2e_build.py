@@ -350,28 +350,6 @@ def test_failing_user_code_is_named(project):
     assert "onnxbuild/" not in done.stderr.replace(str(project), "")
 
 
-def test_same_bytes_in_another_folder_and_hash_seed(built, tmp_path):
-    """A build from nothing, elsewhere and with another hash seed, gives the same files."""
-    folder = tmp_path / "a" / "much" / "deeper" / "place"
-    shutil.copytree(built[0], folder, ignore=shutil.ignore_patterns(".onnxbuild", "artifacts"))
-
-    done = onnxbuild(
-        "run",
-        "--json",
-        "small.yaml",
-        cwd=folder,
-        PYTHONHASHSEED="123",
-        TZ="Asia/Tokyo",
-        HOME=str(tmp_path),
-    )
-    again = json.loads(done.stdout)
-
-    def digests(result):
-        return {item["variant"]: item["digest"] for item in result["recipes"][0]["published"]}
-
-    assert digests(again) == digests(built[1])
-
-
 def test_build_json_tells_where_a_model_comes_from(project):
     """Every file that was read by its digest, and no path, host or user of this machine."""
     from onnxbuild.core.digest import digest_file

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from onnxbuild.observe.net import has_started
+
 
 def read(path):
     with open(path, "rb") as file:
@@ -98,3 +100,25 @@ if __name__ == "__main__":
     seen = project.observe(lambda: subprocess.run([sys.executable, "work.py"], check=True))
 
     assert {"./work.py", "./data.txt"} <= seen.names("file")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "is_deaf"),
+    [
+        pytest.param(("-c", ""), None, False, id="ours"),
+        pytest.param(("-u", "-c", "", "-I"), None, False, id="its own argument"),
+        pytest.param(("-W", "ignore", "-c", ""), None, False, id="option with a value"),
+        pytest.param(("-I", "-c", ""), None, True, id="isolated"),
+        pytest.param(("-uS", "-c", ""), None, True, id="no site"),
+        pytest.param(("-c", ""), {}, True, id="another environment"),
+    ],
+)
+def test_a_python_that_cannot_be_observed_is_a_program_like_any_other(
+    project, words, environment, is_deaf
+):
+    """What it reads, the net sees, and the step that started it is charged with it."""
+    command = [sys.executable, *words]
+
+    project.observe(lambda: subprocess.run(command, env=environment, check=True))
+
+    assert has_started(os.path.join(project.place, "seen1")) == is_deaf

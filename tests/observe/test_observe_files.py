@@ -507,7 +507,33 @@ def test_a_database_is_a_file_that_was_read(project):
         connection.execute("select * from t").fetchall()
         connection.close()
 
-    assert project.observe(look).kinds("./labels.db") == {"file"}
+    seen = project.observe(look)
+
+    assert seen.kinds("./labels.db") == {"file"}
+    project.write("labels.db-wal")
+    assert seen.broken()[0][1] == "./labels.db-wal"
+
+
+def test_what_is_committed_beside_a_database_is_part_of_it(project):
+    """While another process uses it, its newest rows lie in its write-ahead log alone."""
+    writer = sqlite3.connect("labels.db")
+    writer.execute("pragma journal_mode=wal")
+    writer.execute("create table t (x)")
+    writer.commit()
+
+    def look():
+        connection = sqlite3.connect("labels.db")
+        connection.execute("select * from t").fetchall()
+        connection.close()
+
+    seen = project.observe(look)
+    before = seen.broken()
+    writer.execute("insert into t values (1)")
+    writer.commit()
+
+    assert before is None
+    assert seen.broken()[0][1] == "./labels.db-wal"
+    writer.close()
 
 
 def test_the_log_survives_code_that_closes_every_descriptor(project):

@@ -141,3 +141,68 @@ def test_elsewhere_there_is_no_net_and_it_says_so(project, monkeypatch):
 
     assert net.reason == "darwin does not tell which files are opened"
     assert net.opened_since(mark) == frozenset()
+
+
+def test_what_is_opened_by_way_of_a_link_is_known_by_both_names(project, net):
+    """The kernel tells of the file behind it, the job and the driver of the link."""
+    os.symlink("a.txt", "link")
+    os.symlink("deep", "folder")
+    mark = net.mark()
+
+    def work():
+        for path in ("link", "folder/er/b.txt"):
+            with open(path, encoding="utf-8") as file:
+                file.read()
+
+    project.observe(work)
+    with net.own(project.path("link"), project.path("folder/er/b.txt")):
+        work()
+
+    assert net.unexplained(mark, [os.path.join(project.place, "seen1")]) == frozenset()
+    mark = net.mark()
+    with net.own(project.path("link")):
+        work()
+    assert net.opened_since(mark) == {project.path("deep/er/b.txt")}
+
+
+def test_links_are_names_of_what_they_lead_to(project, tmp_path):
+    """A program that reads through a link depends on where it points: in the project, or out of it."""
+    for name in ("outside/folder/a.txt", "outside/files/b.txt", "outside/files/other.txt"):
+        project.write(f"../{name}")
+    project.write("v1/c.txt")
+    os.symlink("v1", "current")
+    os.symlink("../outside/folder", "data")
+    os.symlink("../outside/files/b.txt", "b.txt")
+    os.symlink("..", "above")
+    with Net(project.root) as net:
+        os.symlink("../outside/folder", "later")
+        mark = net.mark()
+
+        cat("current/c.txt", "data/a.txt", "b.txt", "../outside/files/other.txt")
+
+        names = ("v1/c.txt", "current/c.txt", "data/a.txt", "later/a.txt", "b.txt")
+        assert net.unexplained(mark, []) == {project.path(name) for name in names}
+
+
+def test_named_roots_are_watched_as_well(project):
+    """A folder that a recipe names is a part of what is observed."""
+    project.write("../hub/deep/a.txt")
+    hub = os.path.normpath(project.path("../hub"))
+    with Net(project.root, (), {"hub": hub, "none": "/none"}) as net:
+        mark = net.mark()
+
+        cat("../hub/deep/a.txt")
+
+        assert net.unexplained(mark, []) == {f"{hub}/deep/a.txt"}
+        assert net.reason == ""
+
+
+def test_a_whole_disk_behind_a_link_is_not_watched(project, monkeypatch):
+    """It would take minutes: some of it is, and the rest is told of."""
+    monkeypatch.setattr("onnxbuild.observe.net.MOST_BEHIND", 2)
+    for name in ("a", "b", "c"):
+        project.write(f"../outside/{name}/x.txt")
+    os.symlink("../outside", "data")
+
+    with Net(project.root) as net:
+        assert net.reason == f"there are more than 2 folders in {project.path('data')}"

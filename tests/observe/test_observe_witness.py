@@ -84,3 +84,16 @@ def test_a_file_that_is_saved_beside_a_job_is_no_matter(project, jobs):
     copy = ["/bin/cp", "a.txt", "b.txt"]
 
     assert jobs(lambda: subprocess.run(copy, check=True)) == [{project.path("a.txt")}]
+
+
+def test_native_code_of_the_project_may_have_opened_it_as_well(project, jobs):
+    """A function of a C library that the project's own code calls is a program like any other."""
+    code = "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.close(libc.open(b'a.txt', 0))\n"
+    path = project.write("native.py", code)
+
+    first, second = jobs(
+        lambda: exec(compile(code, path, "exec"), {"__file__": path}), lambda: read("a.txt")
+    )
+
+    assert first == {project.path("a.txt")}
+    assert second == frozenset()
