@@ -151,6 +151,11 @@ class Actions(Database):
         rows = self.ask("SELECT folder, files FROM variants ORDER BY folder")
         return {folder: read_variant(json.loads(said)) for folder, said in rows}
 
+    def variant(self, folder: str) -> PublishedVariant | None:
+        """Give what a published folder, relative to the store, holds and rests on."""
+        rows = self.ask("SELECT files FROM variants WHERE folder = ?", folder)
+        return read_variant(json.loads(rows[0][0])) if rows else None
+
     def note_variant(self, folder: str, variant: PublishedVariant) -> None:
         """Remember that a folder, relative to the store, was published."""
         self.note(

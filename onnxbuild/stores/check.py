@@ -168,7 +168,8 @@ def _check_variants(
             path = os.path.join(folder, name)
             state = _look(path, digest)
             # A build may have published another version while we read.
-            if state and store.actions.variants()[place].contents == contents:
+            now = store.actions.variant(place)
+            if state and now is not None and now.contents == contents:
                 yield Damage(
                     state=state, what="a published file: the next run restores it", path=path
                 )

@@ -131,7 +131,10 @@ class LocalStore:
         if self._lease is None:
             return self.actions.traces(key)
         with shared(self.root):
-            self._lease.note(key)
+            try:
+                self._lease.note(key)
+            except OSError as error:
+                raise files.explain(error, self.root) from error
             return self.actions.traces(key)
 
     def use(self, traces: Iterable[Trace]) -> None:
@@ -159,7 +162,7 @@ class LocalStore:
         place = os.path.relpath(folder, self.root)
         marks = sorted({(trace.key, fingerprint(trace)) for trace in traces})
         variant = PublishedVariant(contents=contents, traces=tuple(marks))
-        if self.actions.variants().get(place) != variant:
+        if self.actions.variant(place) != variant:
             self.actions.note_variant(place, variant)
 
     def set_aside(self) -> str:

@@ -1,0 +1,104 @@
+"""A store over many builds: weights once, kept small, and what collecting leaves is enough."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from small_project import onnxbuild
+from test_e2e_crashes import RECIPE, write_model
+
+from onnxbuild.project import store_folder
+from onnxbuild.stores.inventory import CONTENT, list_items
+from onnxbuild.stores.local import LocalStore
+
+pytestmark = pytest.mark.e2e
+
+SWEEP = (
+    "run", "net.yaml", "-m", "export.opset=17,18,19,20,21", "stages.slim.passes=null,[eliminate_deadend]",
+    "settings.executor=inline",
+)  # fmt: skip
+WEIGHTS = 64 * 64 * 4 + 64 * 32 * 4
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A project built at ten points of a sweep over opsets and options."""
+    folder = tmp_path_factory.mktemp("swept") / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text("")
+    (folder / "net.yaml").write_text(RECIPE)
+    write_model(folder / "net.onnx", 0)
+    done = onnxbuild(*SWEEP, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def sweeping(swept, tmp_path):
+    """A copy of the project that was swept, with its store."""
+    folder = tmp_path / "copy"
+    shutil.copytree(swept, folder, symlinks=True)
+    return folder
+
+
+def test_ten_sweeps_keep_one_copy_of_each_weight(swept):
+    """All graphs refer to the same two, and the store holds no other bytes of them."""
+    store = LocalStore(store_folder(str(swept)))
+    models = {
+        artifact
+        for trace in store.actions.all_traces()
+        for artifact in trace.results.values()
+        if artifact.kind == "model"
+    }
+    content = sum(item.size for item in list_items(store.root) if item.kind in CONTENT)
+    sizes = [os.path.getsize(store.blob_path(part)) for model in models for part in model.parts]
+    weights = {part for model in models for part in model.parts}
+    graphs = sum(os.path.getsize(store.path(model)) for model in models)
+    store.close()
+
+    assert len(models) == 10
+    assert len(weights) == 2
+    assert sum(sizes) == len(models) * WEIGHTS
+    # What else there is are samples, reference, measurements and logs.
+    assert content < 2 * WEIGHTS + graphs
+
+
+def test_what_is_spared_is_all_that_a_build_needs(sweeping):
+    """Collected to the bone, the published points are still hits, and a removed one is restored from the store."""
+    published = sweeping / "artifacts" / "net"
+    model = published / min(os.listdir(published)) / "slim" / "model.onnx"
+    before = model.read_bytes()
+
+    collected = onnxbuild("cache", "gc", "--max-size", "0B", cwd=sweeping)
+    model.unlink()
+    again = json.loads(onnxbuild(*SWEEP, "--json", cwd=sweeping).stdout)
+
+    assert collected.returncode == 0, collected.stderr
+    assert "behind published models" in collected.stdout
+    assert {step["status"] for step in again["steps"]} == {"cached"}
+    assert model.read_bytes() == before
+
+
+def test_a_setting_keeps_the_store_small(sweeping):
+    """Each build that ran a step collects at its end; what it has just published stays."""
+    shutil.rmtree(sweeping / "artifacts")
+    before = json.loads(onnxbuild("cache", "size", "--json", cwd=sweeping).stdout)["bytes"]
+    setting = "settings.gc.max_size=60kB"
+
+    idle = onnxbuild("run", "net.yaml", "export.opset=18", setting, cwd=sweeping)
+    unchanged = json.loads(onnxbuild("cache", "size", "--json", cwd=sweeping).stdout)["bytes"]
+    ran = onnxbuild("run", "net.yaml", "export.opset=16", setting, cwd=sweeping)
+    after = json.loads(onnxbuild("cache", "size", "--json", cwd=sweeping).stdout)["bytes"]
+    checked = onnxbuild("cache", "verify", cwd=sweeping)
+    again = onnxbuild("run", "net.yaml", "export.opset=16", cwd=sweeping)
+
+    assert idle.returncode == 0, idle.stderr
+    assert " ran" not in idle.stdout.splitlines()[-1]
+    assert unchanged >= before * 0.9
+    assert ran.returncode == 0, ran.stderr
+    assert after < before / 2
+    assert checked.returncode == 0, checked.stdout
+    assert again.stdout.splitlines()[-1].endswith(" cached")
