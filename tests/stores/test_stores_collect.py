@@ -177,6 +177,7 @@ def test_what_a_running_build_uses_is_spared(store):
         assert os.path.exists(store.blob_path(before))
         assert (done.in_use, done.results) == (1, 1)
     builder.close()
+    age(os.path.join(store.root, "blobs"))
     collect(store, NOTHING)
     assert not is_kept(store, looked_up)
     assert not os.path.exists(store.blob_path(new))
