@@ -204,18 +204,18 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, content: str) -> None:
-    from onnxbuild.core import files
+    from onnxbuild.core import points
     from onnxbuild.core.digest import digest_bytes
 
     rest = content.encode("utf-8", "surrogateescape")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        files.at("write", temporary)
+        points.at("write", temporary)
         with open(temporary, "xb") as file:
             file.write(digest_bytes(rest).encode() + b"\n" + rest)
         # Not flushed: a torn one is told by its digest, and the answer is found anew.
-        files.at("rename", path)
+        points.at("rename", path)
         os.replace(temporary, path)
     except BaseException:
         if os.path.lexists(temporary):

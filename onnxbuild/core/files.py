@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from onnxbuild.core import points
 from onnxbuild.core.digest import Content
 from onnxbuild.errors import StoreError
 
@@ -38,23 +39,16 @@ UNSHARED = frozenset(
 """What copy_file_range(2) says where it cannot; reading and writing can."""
 
 
-def at(what: str, path: str) -> None:
-    """Do nothing, before each step here: ``write``, ``flush``, ``rename`` … of `path` comes next.
-
-    The place where tests end the process, or fill the disk, at every step in turn.
-    """
-
-
 def write(target: str, content: Content, temporary: str) -> None:
     """Put `content` at `target`, atomically and durably, by way of a file in the folder `temporary`."""
     try:
-        at("create", target)
+        points.at("create", target)
         handle, path = tempfile.mkstemp(dir=temporary)
     except OSError as error:
         raise explain(error, target) from error
     try:
         with os.fdopen(handle, "wb") as file:
-            at("write", path)
+            points.at("write", path)
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), READ_ONLY)
@@ -83,13 +77,13 @@ def adopt(source: str, target: str) -> None:
 def copy(source: str, temporary: str) -> str:
     """Copy a file into the folder `temporary` and give the copy's path."""
     try:
-        at("create", source)
+        points.at("create", source)
         handle, path = tempfile.mkstemp(dir=temporary)
     except OSError as error:
         raise explain(error, temporary) from error
     os.close(handle)
     try:
-        at("write", path)
+        points.at("write", path)
         shutil.copyfile(source, path)
     except OSError as error:
         os.unlink(path)
@@ -128,11 +122,11 @@ def _share(source: int, target: int, size: int, start: int) -> int:
 def rename(source: str, target: str) -> None:
     """Rename and flush the folder, which is made if need be."""
     folder = os.path.dirname(target)
-    at("rename", target)
+    points.at("rename", target)
     try:
         os.rename(source, target)
     except FileNotFoundError:
-        at("create", folder)
+        points.at("create", folder)
         os.makedirs(folder, exist_ok=True)
         os.rename(source, target)
         flush_folder(os.path.dirname(folder))
@@ -141,7 +135,7 @@ def rename(source: str, target: str) -> None:
 
 def flush(handle: int, path: str) -> None:
     """Make the content of an open file durable."""
-    at("flush", path)
+    points.at("flush", path)
     os.fsync(handle)
 
 
@@ -165,14 +159,14 @@ def flush_folder(path: str) -> None:
 
 def remove(path: str) -> None:
     """Remove a file that may have gone meanwhile."""
-    at("remove", path)
+    points.at("remove", path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def remove_tree(path: str) -> None:
     """Remove a folder with all in it; what others remove meanwhile is as well."""
-    at("remove", path)
+    points.at("remove", path)
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -180,7 +174,7 @@ def remove_tree(path: str) -> None:
 def private_folder(parent: str, prefix: str) -> Iterator[str]:
     """Make a folder of one's own below `parent`, removed at the end. Raises `StoreError`."""
     try:
-        at("create", parent)
+        points.at("create", parent)
         path = tempfile.mkdtemp(prefix=prefix, dir=parent)
     except OSError as error:
         raise explain(error, parent) from error

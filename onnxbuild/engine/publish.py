@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from onnxbuild.core import files
+from onnxbuild.core import files, points
 from onnxbuild.errors import StoreError
 
 EXCHANGE = 2
@@ -72,7 +72,7 @@ def is_intact(target: str, contents: Mapping[str, str], digest_of: Callable[[str
 @contextmanager
 def _staging(parent: str, name: str) -> Iterator[str]:
     sweep(parent, f".{name}-", time.time() - YOUNG)
-    files.at("create", parent)
+    points.at("create", parent)
     path = tempfile.mkdtemp(prefix=f".{name}-", dir=parent)
     # Tells others, until our end, that we are at work in it.
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -119,7 +119,7 @@ def _keep_previous_data(target: str, staging: str) -> None:
         new = os.path.join(staging, name)
         if os.path.exists(new):
             continue
-        files.at("link", new)
+        points.at("link", new)
         try:
             os.link(os.path.join(target, name), new)
         except FileNotFoundError:
@@ -139,7 +139,7 @@ def _published_data(target: str) -> list[str]:
 
 
 def _swap(staging: str, target: str, say: Callable[[str], None]) -> None:
-    files.at("rename", target)
+    points.at("rename", target)
     try:
         # The first time. Not asked beforehand whether it is: another build may publish the same just now.
         os.rename(staging, target)

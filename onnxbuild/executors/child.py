@@ -24,7 +24,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
 
-from onnxbuild.core import files
+from onnxbuild.core import files, points
 from onnxbuild.errors import StoreError
 from onnxbuild.executors.deaths import FULL, Death
 from onnxbuild.executors.family import adopt_orphans, die_with_parent
@@ -42,7 +42,7 @@ def make_folder(store: str) -> str:
     """Make a job's private folder inside the store. Raises `StoreError`."""
     parent = os.path.join(store, "tmp")
     try:
-        files.at("create", parent)
+        points.at("create", parent)
         os.makedirs(parent, exist_ok=True)
         return tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent)
     except OSError as error:
@@ -118,7 +118,7 @@ def _reset_signals() -> None:
 def write_outcome(outcome: Json, folder: str) -> None:
     """Write a job's outcome, whole or not at all."""
     path = os.path.join(folder, OUTCOME)
-    files.at("write", path)
+    points.at("write", path)
     with open(path + ".tmp", "w", encoding="utf-8") as file:
         json.dump(outcome, file)
     os.rename(path + ".tmp", path)

@@ -13,7 +13,7 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
-from onnxbuild.core import files
+from onnxbuild.core import files, points
 from onnxbuild.core.ports import ContentStore, Work
 from onnxbuild.errors import ModelError
 
@@ -85,7 +85,7 @@ def scratch_copy(work: Work, name: str = "model") -> Iterator[str]:
     stem = os.path.join(store_root(work.store), f"{files.SCRATCH}{os.getpid()}-{uuid.uuid4().hex}")
     path = stem + ".onnx"
     try:
-        files.at("write", path)
+        points.at("write", path)
         shutil.copyfile(work.input(name), path)
         yield path
     finally:

@@ -14,7 +14,7 @@ import onnx
 from blake3 import blake3
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
 
-from onnxbuild.core import files
+from onnxbuild.core import files, points
 from onnxbuild.errors import StoreError
 
 PAGE = 4096
@@ -51,7 +51,7 @@ def write_whole(proto: onnx.ModelProto, blobs: str, target: str) -> None:
     nodes = graph.SerializeToString(deterministic=True)
     prefixes = [_tag(GRAPH_INITIALIZER) + _varint(length) for length in lengths]
     whole = len(nodes) + sum(map(len, prefixes)) + sum(lengths)
-    files.at("write", target)
+    points.at("write", target)
     with open(target, "wb") as file:
         file.write(rest.SerializeToString(deterministic=True))
         file.write(_tag(MODEL_GRAPH) + _varint(whole) + nodes)
@@ -74,7 +74,7 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
         return []
     draft = os.path.join(folder, f".{name}.onnx.data")
     digest = blake3()
-    files.at("write", draft)
+    points.at("write", draft)
     with open(draft, "wb") as file:
         for tensor in tensors:
             path = _blob(tensor, blobs)
@@ -89,7 +89,7 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
         file.flush()
         files.flush(file.fileno(), file.name)
     location = f"{name}-{digest.hexdigest()[:16]}.onnx.data"
-    files.at("rename", draft)
+    points.at("rename", draft)
     os.rename(draft, os.path.join(folder, location))
     for tensor in tensors:
         place, length = places[_blob(tensor, blobs)], _length(tensor)
@@ -101,7 +101,7 @@ def write_data(proto: onnx.ModelProto, blobs: str, folder: str, name: str) -> li
 
 def write_bytes(target: str, content: bytes) -> None:
     """Write a file and flush it to the disk."""
-    files.at("write", target)
+    points.at("write", target)
     with open(target, "wb") as file:
         file.write(content)
         file.flush()

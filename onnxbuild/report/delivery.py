@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import onnxbuild
-from onnxbuild.core import files as file_layer
+from onnxbuild.core import points
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_bytes, digest_file, digest_value
 from onnxbuild.core.events import Event, Said
@@ -309,7 +309,7 @@ class Delivery:
                 made[name] = (digest_file(path), os.path.getsize(path))
             # What is refused here never takes the place of what is there.
             check(made)
-            file_layer.at("write", os.path.join(staging, BUILD_JSON))
+            points.at("write", os.path.join(staging, BUILD_JSON))
             with open(os.path.join(staging, BUILD_JSON), "w", encoding="utf-8") as file:
                 file.write(text(made))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from onnxbuild.core import files
+from onnxbuild.core import points
 from onnxbuild.errors import StoreError
 from onnxbuild.stores.disks import is_full, network_of
 from onnxbuild.stores.leases import FOLDER, OPENING
@@ -120,7 +120,7 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of it or nothing."""
         with self.connected() as connection, connection:
-            files.at("commit", self.path)
+            points.at("commit", self.path)
             connection.execute("BEGIN IMMEDIATE")
             yield connection
 

@@ -14,7 +14,7 @@ import secrets
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from onnxbuild.core import files
+from onnxbuild.core import points
 from onnxbuild.stores.locks import locked
 
 FOLDER = "leases"
@@ -48,7 +48,7 @@ class Lease:
         with alone(store):
             name = f"{os.getpid()}-{secrets.token_hex(4)}"
             self._path = os.path.join(store, FOLDER, name)
-            files.at("create", self._path)
+            points.at("create", self._path)
             # Not inherited: a child that outlives its build must not keep the lease.
             self._handle = os.open(
                 self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644

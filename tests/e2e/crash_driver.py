@@ -29,7 +29,6 @@ import tempfile
 from forked import CALL, call, fork, published, traces, warm_up
 
 from onnxbuild.cli.main import main
-from onnxbuild.core import files
 from onnxbuild.project import store_folder
 from onnxbuild.stores.check import check
 from onnxbuild.stores.collect import Bounds, collect
@@ -92,7 +91,7 @@ def build(folder: str, points: Points) -> tuple[int, str]:
 
     def act() -> int:
         points.build = os.getpid()
-        files.at = points
+        points.at = points
         return main(CALL)
 
     return fork(folder, act)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from onnxbuild.core import files
+from onnxbuild.core import points
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores import collect as collecting
@@ -241,7 +241,7 @@ def test_what_a_build_records_meanwhile_keeps_its_content(store, monkeypatch):
             )
             late.record(recorded[0])
 
-    monkeypatch.setattr(files, "at", record_late)
+    monkeypatch.setattr(points, "at", record_late)
     collect(store, NOTHING)
     late.close()
 
@@ -257,7 +257,7 @@ def test_a_trace_that_was_used_meanwhile_stays(store, monkeypatch):
     record(store, "first", b"first", days=3)
     second = record(store, "second", b"second", days=2)
     user = LocalStore(store.root)
-    monkeypatch.setattr(files, "at", lambda what, _: what == "remove" and user.use([second]))
+    monkeypatch.setattr(points, "at", lambda what, _: what == "remove" and user.use([second]))
 
     collect(store, NOTHING)
     user.close()
