@@ -91,7 +91,7 @@ def build(folder: str, points: Points) -> tuple[int, str]:
 
     def act() -> int:
         points.build = os.getpid()
-        points.at = points
+        file_layer.at = points
         return main(CALL)
 
     return fork(folder, act)
