@@ -29,6 +29,7 @@ import tempfile
 from forked import CALL, call, fork, published, traces, warm_up
 
 from onnxbuild.cli.main import main
+from onnxbuild.core import points as file_layer
 from onnxbuild.project import store_folder
 from onnxbuild.stores.check import check
 from onnxbuild.stores.collect import Bounds, collect
