@@ -37,15 +37,19 @@ class Runner:
         model: str | bytes,
         threads: int = 1,
         change: Callable[[ort.SessionOptions], None] | None = None,
+        *,
+        as_served: bool = False,
     ) -> None:
         """Load a file or the bytes of a model; `change` may add to the session's options.
 
-        Raises `ModelError` where it does not load.
+        With `as_served` a large model takes the memory, and the time, that it takes its users. Raises `ModelError` where it does not load.
         """
         options = sessions.options(threads)
         if change is not None:
             change(options)
         try:
+            if isinstance(model, str) and not as_served:
+                sessions.spare(options, model)
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ModelError(

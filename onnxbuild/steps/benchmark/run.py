@@ -28,12 +28,12 @@ def benchmark(work: Work) -> dict[str, Artifact]:
     options = build(BenchmarkOptions, work.options)
     item = read_item(work.input("samples"), EXAMPLE)
     artifacts = work.inputs()
-    model = Runner(work.input("model"), options.threads)
+    model = Runner(work.input("model"), options.threads, as_served=True)
     if model.missing(item):
         return {"latency": work.put_json(_result(None, None, 0))}
     runners = [model]
     if artifacts["model"].digest != artifacts["baseline"].digest:
-        runners.append(Runner(work.input("baseline"), options.threads))
+        runners.append(Runner(work.input("baseline"), options.threads, as_served=True))
     times = time_in_turns(runners, item, options.seconds)
     seconds = median(times[0])
     return {"latency": work.put_json(_result(seconds, median(times[-1]), len(times[0])))}

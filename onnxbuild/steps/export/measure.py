@@ -22,7 +22,7 @@ import onnxruntime
 
 from onnxbuild.arrays import BFLOAT16, read_items
 from onnxbuild.errors import ExportError
-from onnxbuild.graph.sessions import options, readable
+from onnxbuild.graph.sessions import options, readable, spare
 
 Kind: TypeAlias = Literal["load", "run", "shape", "value"]
 
@@ -80,8 +80,10 @@ def _answer(writer: int, graph: str, inputs: Sequence[str], samples: str, refere
 
 
 def _measure(graph: str, inputs: Sequence[str], samples: str, reference: str) -> list[Problem]:
+    settings = options()
     try:
-        session = onnxruntime.InferenceSession(graph, options(), providers=["CPUExecutionProvider"])
+        spare(settings, graph)
+        session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - it is the answer
         return [Problem(kind="load", index=0, text=_words(error))]
     problems = []

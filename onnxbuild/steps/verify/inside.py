@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from onnxbuild.arrays import Array
 from onnxbuild.errors import ModelError
+from onnxbuild.graph import sessions
 from onnxbuild.steps.running import Runner
 
 FOLDER_KEY = "session.model_external_initializers_file_folder_path"
@@ -58,6 +59,7 @@ def run_inside(
 def find_weights(options: ort.SessionOptions, path: str) -> None:
     """Let a model that is given as bytes find its weights where those of the model at `path` lie."""
     options.add_session_config_entry(FOLDER_KEY, os.path.dirname(os.path.abspath(path)))
+    sessions.spare(options, path)
 
 
 def find_bad_node(path: str, threads: int, item: Mapping[str, Array]) -> dict[str, str]:

@@ -64,6 +64,8 @@ def verify(work: Work) -> dict[str, Artifact]:
         fidelity["weightless"] = absent
         return {"fidelity": work.put_json(fidelity)}
     fidelity |= measure(runner, _samples(work, options))
+    # Before the next session: each has a copy of the weights, packed for its kernels.
+    del runner
     fidelity["perturbed"] = perturb(path, model, options.threads, example.inputs, example.reference)
     fidelity["half"] = half = look_at_half(path, model, options.threads, example.inputs)
     largest = max(_samples(work, options), key=_size)
