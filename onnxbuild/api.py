@@ -207,7 +207,10 @@ def build(workplace: Workplace, how: How = DEFAULT, listen: Listener = lambda _:
         return _build(workplace, how, hear, said)
     except DamagedCacheError as error:
         aside = workplace.store.set_aside()
-        hear(Said(f"{error.what}; it was put aside as {aside}, and what it knew is built again"))
+        if aside:
+            hear(
+                Said(f"{error.what}; it was put aside as {aside}, and what it knew is built again")
+            )
         return _build(workplace, how, hear, said)
 
 
@@ -268,11 +271,6 @@ def _process(
     forced = {find_label(word, labels) for word in how.rerun}
     latest = workplace.latest()
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
-    executor: Executor = resolve("executors", "process" if hash_seed else settings.executor)(
-        lambda name, outcome: outcomes.put((name, outcome)),
-        slots,
-        **({"hash_seed": hash_seed} if hash_seed else {}),
-    )
     with (
         store.lease(),
         store.folder() if store.is_writable else nullcontext("") as folder,
@@ -280,6 +278,7 @@ def _process(
         # Inline executors fork, and a fork amid an import never gets past it.
         _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,
     ):
+        executor = _make_executor(workplace, outcomes, slots, folder, hash_seed)
         room = _make_room(workplace, hear, slots, lambda: process)
         process = Build(
             workplace.plan.steps,
@@ -306,6 +305,22 @@ def _process(
         finally:
             executor.close()
             process.close()
+
+
+def _make_executor(
+    workplace: Workplace,
+    outcomes: SimpleQueue[tuple[str, Outcome]],
+    slots: int,
+    folder: str,
+    hash_seed: str,
+) -> Executor:
+    """Give what runs the steps; its temporary files go below `folder`, where a collection finds them."""
+    name = "process" if hash_seed else workplace.settings.executor
+    seed = {"hash_seed": hash_seed} if hash_seed else {}
+    made: Executor = resolve("executors", name)(
+        lambda job, outcome: outcomes.put((job, outcome)), slots, folder=folder, **seed
+    )
+    return made
 
 
 def _make_room(

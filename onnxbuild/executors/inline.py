@@ -37,8 +37,9 @@ class InlineExecutor:
     can be stopped. Ctrl-C delivers the outcome ``cancelled`` and goes on to the caller.
     """
 
-    def __init__(self, deliver: Deliver, jobs: int = 1) -> None:
-        """Take what gets the outcomes. The number of jobs is always one."""
+    def __init__(self, deliver: Deliver, jobs: int = 1, *, folder: str = "") -> None:
+        """Take what gets the outcomes. The number of jobs is always one; no `folder` is needed."""
+        del folder
         self._deliver = deliver
         self._jobs = jobs
         self._lock = Lock()

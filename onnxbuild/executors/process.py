@@ -40,10 +40,11 @@ class ProcessExecutor:
         expected: Sequence[str] = ("torch",),
         path: Sequence[str] = (),
         hash_seed: str = FIXED["PYTHONHASHSEED"],
+        folder: str = "",
     ) -> None:
         """Take what gets the outcomes and the number of jobs that may run at once.
 
-        The server imports run modules of the packages `preload` itself; others are imported, and so
+        Temporary files go below `folder`, or where the system has them. The server imports run modules of the packages `preload` itself; others are imported, and so
         observed, by each job. It imports the libraries `expected` before the first job that runs code of the
         user (that has a folder). Folders in `path` go on its `sys.path`. By `hash_seed` texts are
         hashed, and so sets ordered.
@@ -53,6 +54,7 @@ class ProcessExecutor:
         self._options = (",".join(preload), ",".join(expected))
         self._path = tuple(path)
         self._hash_seed = hash_seed
+        self._folder = folder
         self._lock = Lock()
         self._server: _Server | None = None
 
@@ -91,8 +93,9 @@ class ProcessExecutor:
 
     def _live(self) -> _Server:
         if self._server is None or self._server.gone:
+            folder = tempfile.mkdtemp(prefix="onnxbuild-", dir=self._folder or None)
             self._server = _Server(
-                self._deliver, self._jobs, self._options, self._path, self._hash_seed
+                self._deliver, self._jobs, self._options, self._path, self._hash_seed, folder
             )
         return self._server
 
@@ -107,6 +110,7 @@ class _Server:
         options: Sequence[str],
         path: Sequence[str],
         hash_seed: str,
+        folder: str,
     ) -> None:
         self.gone = False
         self.farewell = Outcome(status="lost")
@@ -116,8 +120,8 @@ class _Server:
         """By job, once it has started, its worker's process id and private folder."""
         self._state = Lock()
         self._sending = Lock()
-        self._folder = tempfile.mkdtemp(prefix="onnxbuild-")
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
+        self._folder = folder
+        self._said = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the server
         self._control, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", "onnxbuild.executors.server"]
         try:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from onnxbuild.core.artifact import Artifact
-from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.core.values import plain
 from onnxbuild.engine.forecast import Cost
 from onnxbuild.stores.database import Database
+from onnxbuild.stores.rows import (
+    PublishedVariant,
+    fingerprint,
+    read_variant,
+    read_whole,
+    seal,
+    unseal,
+)
 
 Signature: TypeAlias = tuple[int, int, int, int]
 LogEntry: TypeAlias = tuple[str, str, float]
@@ -21,17 +25,6 @@ LogEntry: TypeAlias = tuple[str, str, float]
 
 LIKES = 20
 """Steps with the same function whose costs are averaged for one that never ran."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedVariant:
-    """What a published folder holds, and the traces that it rests on."""
-
-    contents: Mapping[str, str]
-    """By name, the digest of each file."""
-
-    traces: tuple[tuple[str, str], ...]
-    """Key and fingerprint of each trace of the build."""
 
 
 class Actions(Database):
@@ -54,8 +47,7 @@ class Actions(Database):
 
     def record(self, trace: Trace) -> None:
         """Keep a trace, once: the same observations and results are the same trace."""
-        text = json.dumps(plain(trace))
-        row = (trace.key, fingerprint(trace), digest_bytes(text.encode()) + text, trace.made)
+        row = (trace.key, fingerprint(trace), seal(plain(trace)), trace.made)
         with self.transaction() as connection:
             connection.execute(
                 "INSERT INTO traces (key, fingerprint, body, used) VALUES (?, ?, ?, ?)"
@@ -135,32 +127,48 @@ class Actions(Database):
     def published(self, identity: str) -> dict[str, tuple[str, int]] | None:
         """Give the files that publishing a model once made: name -> (digest, bytes)."""
         rows = self.ask("SELECT files FROM published WHERE identity = ?", identity)
-        if not rows:
-            return None
-        return {name: (digest, size) for name, (digest, size) in json.loads(rows[0][0]).items()}
+        said = unseal(rows[0][0]) if rows else None
+        return said and {name: (digest, size) for name, (digest, size) in said.items()}
 
     def note_published(self, identity: str, made: Mapping[str, tuple[str, int]]) -> None:
         """Remember which files publishing a model makes; `identity` begins with the model's digest."""
         self.note(
             "INSERT OR REPLACE INTO published (identity, files) VALUES (?, ?)",
-            [(identity, json.dumps(dict(made)))],
+            [(identity, seal(plain(made)))],
         )
 
     def variants(self) -> dict[str, PublishedVariant]:
         """Give the published folders, relative to the store, and what they hold and rest on."""
         rows = self.ask("SELECT folder, files FROM variants ORDER BY folder")
-        return {folder: read_variant(json.loads(said)) for folder, said in rows}
+        read = ((folder, read_variant(said)) for folder, said in rows)
+        return {folder: variant for folder, variant in read if variant is not None}
+
+    def damaged_rows(self) -> list[tuple[str, str]]:
+        """Give table and name of rows that are not what was written, traces aside."""
+        found = []
+        for table, name, content in (
+            ("variants", "folder", "files"),
+            ("published", "identity", "files"),
+        ):
+            rows = self.ask(f"SELECT {name}, {content} FROM {table}")  # noqa: S608 - our own names
+            found += [(table, str(key)) for key, said in rows if unseal(said) is None]
+        return found
+
+    def drop_row(self, table: str, name: str) -> None:
+        """Remove a row that `damaged_rows` gave."""
+        column = {"variants": "folder", "published": "identity"}[table]
+        self.note(f"DELETE FROM {table} WHERE {column} = ?", [(name,)])  # noqa: S608 - our own names
 
     def variant(self, folder: str) -> PublishedVariant | None:
         """Give what a published folder, relative to the store, holds and rests on."""
         rows = self.ask("SELECT files FROM variants WHERE folder = ?", folder)
-        return read_variant(json.loads(rows[0][0])) if rows else None
+        return read_variant(rows[0][0]) if rows else None
 
     def note_variant(self, folder: str, variant: PublishedVariant) -> None:
         """Remember that a folder, relative to the store, was published."""
         self.note(
             "INSERT OR REPLACE INTO variants (folder, files) VALUES (?, ?)",
-            [(folder, json.dumps(plain(variant)))],
+            [(folder, seal(plain(variant)))],
         )
 
     def known_files(self) -> dict[str, tuple[Signature, str]]:
@@ -189,12 +197,6 @@ def _read_cost(rows: list[tuple[Any, ...]]) -> Cost | None:
     return None
 
 
-def fingerprint(trace: Trace) -> str:
-    """Tell the traces of one key apart: by what was observed and what came of it."""
-    told = [plain(trace.observations), plain(trace.results), plain(trace.grown)]
-    return digest_bytes(json.dumps(told, sort_keys=True).encode())
-
-
 def is_text(path: str) -> bool:
     """Tell whether a path is text: file systems allow any bytes."""
     try:
@@ -202,48 +204,3 @@ def is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def read_variant(said: dict[str, Any]) -> PublishedVariant:
-    """Read what is remembered of a published folder from plain values."""
-    return PublishedVariant(
-        contents=said["contents"], traces=tuple((key, mark) for key, mark in said["traces"])
-    )
-
-
-def read_whole(key: str, body: str) -> Trace | None:
-    """Read a trace, which stands behind the digest of its text; None where they do not agree."""
-    start = body.find("{")
-    if start < 0 or body[:start] != digest_bytes(body[start:].encode("utf-8", "surrogatepass")):
-        return None
-    trace = read_trace(json.loads(body[start:]))
-    return trace if trace.key == key else None
-
-
-def read_trace(data: dict[str, Any]) -> Trace:
-    """Read a trace from plain values."""
-    return Trace(
-        key=data["key"],
-        ingredients=data["ingredients"],
-        observations=tuple((kind, name, value) for kind, name, value in data["observations"]),
-        results={name: read_artifact(value) for name, value in data["results"].items()},
-        grown=data["grown"],
-        log=data["log"],
-        seconds=data["seconds"],
-        memory=data["memory"],
-        stored=data.get("stored", 0),
-        made=data["made"],
-        build=data["build"],
-        notes=data["notes"],
-    )
-
-
-def read_artifact(data: dict[str, Any]) -> Artifact:
-    """Read an artifact from plain values."""
-    return Artifact(
-        kind=data["kind"],
-        digest=data["digest"],
-        size=data["size"],
-        parts=tuple(data["parts"]),
-        inline=data["inline"],
-    )

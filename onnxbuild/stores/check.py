@@ -33,6 +33,9 @@ class Damage:
     number: int | None = None
     """The row of a trace that cannot be used because of it."""
 
+    row: tuple[str, str] | None = None
+    """Table and name of another row that is damaged itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
@@ -72,6 +75,7 @@ def check(store: LocalStore, *, repair: bool = False, threads: int | None = None
         holdings = read_holdings(store)
         variants = {name: one.contents for name, one in store.actions.variants().items()}
         damages += _check_results(store, holdings, broken, {item.name for item in content})
+        damages += _check_rows(store)
     except DamagedCacheError as error:
         damages.append(Damage(state="damaged", what=error.what, path=store.actions.path))
     damages += _check_answers(items)
@@ -131,6 +135,12 @@ def _check_results(
         yield Damage(state=state, what="content that no result needs", path=item.path)
 
 
+def _check_rows(store: LocalStore) -> Iterator[Damage]:
+    for table, name in store.actions.damaged_rows():
+        what = f"what is remembered of {'the published folder' if table == 'variants' else 'publishing'} {name}"
+        yield Damage(state="damaged", what=what, path=store.actions.path, row=(table, name))
+
+
 def _is_missing(store: LocalStore, number: int, name: str) -> bool:
     """Tell whether content is not there and its trace is: a collection may have taken both meanwhile."""
     places = (store.blob_path(PREFIX + name), store.graph_path(PREFIX + name))
@@ -176,11 +186,17 @@ def _check_variants(
 
 
 def _repair(store: LocalStore, damages: Sequence[Damage], broken: Iterable[Item]) -> None:
-    if any(damage.path == store.actions.path and damage.number is None for damage in damages):
+    if any(
+        damage.path == store.actions.path and damage.number is None and damage.row is None
+        for damage in damages
+    ):
         store.set_aside()
     numbers = sorted({damage.number for damage in damages if damage.number is not None})
     with alone(store.root):
         store.actions.note("DELETE FROM traces WHERE number = ?", [(number,) for number in numbers])
+        for damage in damages:
+            if damage.row is not None:
+                store.actions.drop_row(*damage.row)
         for item in broken:
             # A build may have put it aside, or made it anew, meanwhile.
             if _look(item.path, PREFIX + item.name) == "damaged":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from onnxbuild.core import points
@@ -80,17 +82,32 @@ class Database:
         self.is_writable = not os.path.exists(path) or os.access(path, os.W_OK)
         """Where it is not, it is read, and what is only noted for later is left out."""
         self._connection: sqlite3.Connection | None = None
+        self._met = 0
+        """The inode of the file that was opened."""
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
 
     def set_aside(self, folder: str) -> str:
-        """Move the file, damaged as it is, into `folder`; give its new path. What it knew is lost."""
+        """Move the file, damaged as it is, into `folder`, and give its new path. What it knew is lost.
+
+        Empty where another process has done so meanwhile: what is there now is another file.
+        """
         self.close()
-        number = 0
-        while os.path.lexists(target := os.path.join(folder, f"actions-{number}.sqlite")):
-            number += 1
-        for ending in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.rename(self.path + ending, target + ending)
+        with self._opening():
+            if _inode(self.path) != self._met:
+                return ""
+            number = 0
+            while os.path.lexists(target := os.path.join(folder, f"actions-{number}.sqlite")):
+                number += 1
+            # The file itself last: until it is gone, whoever comes finds the damage, and does this again.
+            for ending in ("-shm", "-wal", ""):
+                points.at("rename", self.path + ending)
+                with suppress(FileNotFoundError):
+                    os.rename(self.path + ending, target + ending)
         return target
+
+    def _opening(self) -> AbstractContextManager[None]:
+        """Be the only one who opens the file, or puts it aside."""
+        return locked(os.path.join(os.path.dirname(self.path), FOLDER, OPENING))
 
     @contextmanager
     def connected(self) -> Iterator[sqlite3.Connection]:
@@ -145,16 +162,18 @@ class Database:
                     hint="set settings.store or $ONNXBUILD_STORE to a folder on a local disk",
                 )
             connection = sqlite3.connect(
-                f"file:{_quote(self.path)}?{'mode=rwc' if self.is_writable else 'immutable=1'}",
+                self._address(),
                 uri=True,
                 timeout=60,
                 isolation_level=None,
                 check_same_thread=False,
             )
+            # A flipped bit that makes text no text is found by the digest of what it stands in.
+            connection.text_factory = lambda content: content.decode("utf-8", "replace")
             try:
                 if self.is_writable:
                     # Turning a new file into one with a log waits for nobody: one at a time.
-                    with locked(os.path.join(os.path.dirname(self.path), FOLDER, OPENING)):
+                    with self._opening():
                         self._prepare(connection)
                 else:
                     self._check_layout(connection)
@@ -163,6 +182,20 @@ class Database:
                 raise
             self._connection = connection
         return self._connection
+
+    def _address(self) -> str:
+        self._met = _inode(self.path)
+        if self.is_writable:
+            return f"file:{_quote(self.path)}?mode=rwc"
+        log = self.path + "-wal"
+        if not (os.path.exists(log) and os.path.getsize(log)):
+            return f"file:{_quote(self.path)}?immutable=1"
+        # What a build that was killed has left in the log is read in a copy: sqlite must write to read it.
+        self._copy = tempfile.TemporaryDirectory(prefix="onnxbuild-")
+        copy = os.path.join(self._copy.name, os.path.basename(self.path))
+        for ending in ("", "-wal"):
+            shutil.copyfile(self.path + ending, copy + ending)
+        return f"file:{_quote(copy)}?mode=rw"
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -197,6 +230,16 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _quote(path: str) -> str:

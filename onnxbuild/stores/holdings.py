@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from onnxbuild.core.digest import PREFIX
 from onnxbuild.core.trace import Trace
-from onnxbuild.stores.actions import fingerprint, read_whole
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.rows import fingerprint, read_whole
 
 DAY = 86400.0
 MOST = 30.0

@@ -35,10 +35,6 @@ class Held:
     keys: frozenset[str]
     """The keys that they have looked up."""
 
-    def spares(self, changed_ns: int) -> bool:
-        """Tell whether something that was last written or touched at that time may be in use."""
-        return self.since is not None and changed_ns >= self.since
-
 
 class Lease:
     """One build's lease, from its making to its release."""

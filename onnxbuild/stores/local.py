@@ -21,9 +21,10 @@ from onnxbuild.core import files
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import PREFIX, Content, digest_bytes, digest_file
 from onnxbuild.core.trace import Trace
-from onnxbuild.stores.actions import Actions, PublishedVariant, Signature, fingerprint
+from onnxbuild.stores.actions import Actions, Signature
 from onnxbuild.stores.claims import FileClaim
 from onnxbuild.stores.leases import Lease, shared
+from onnxbuild.stores.rows import PublishedVariant, fingerprint
 
 FOLDERS = ("blobs", "tmp", "claims", "leases", "quarantine")
 

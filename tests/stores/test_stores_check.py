@@ -12,7 +12,10 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_file
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores.check import check
+from onnxbuild.stores.collect import Bounds, collect
+from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.measure import measure
 
 
 @pytest.fixture
@@ -182,3 +185,48 @@ def test_inline_results_need_no_content(store):
     store.record(Trace(key="b3:small", ingredients={}, observations=(), results={"x": inline}))
 
     assert check(store).damages == ()
+
+
+@pytest.mark.parametrize("table", ["traces", "files", "variants", "published", "latest", "logs"])
+def test_bytes_that_are_no_text_are_survived(store, table):
+    """A flipped bit may leave what is no UTF-8: whatever reads the tables goes on, and a repair makes it whole."""
+    store.remember_files({"/a": ((1, 2, 3, 4), "b3:a")})
+    store.actions.note_published("b3:m x", {"model.onnx": ("b3:1", 1)})
+    store.actions.note_logs("net", {"export": ("ran", "b3:1", 1.0)})
+    with sqlite3.connect(store.actions.path) as connection:
+        column = {"traces": "body", "files": "digest", "latest": "key", "logs": "log"}.get(
+            table, "files"
+        )
+        connection.execute(
+            f"UPDATE {table} SET {column} ="
+            f" CAST(CAST(substr({column}, 1, 2) AS BLOB) || x'ff' || CAST(substr({column}, 4) AS BLOB) AS TEXT)"
+        )
+
+    check(store, repair=True)
+
+    assert check(store).damages == ()
+    assert len(store.actions.all_traces()) == (0 if table == "traces" else 1)
+    assert collect(store, Bounds()).results == 0
+    assert isinstance(measure(store)["bytes"], int)
+
+
+def test_a_whole_new_action_cache_is_not_put_aside(tmp_path):
+    """Of two that have met the same damage one makes way; the other finds what the first has begun."""
+    first, second = LocalStore(str(tmp_path)), LocalStore(str(tmp_path))
+    first.actions.latest("net")
+    first.close()
+    with open(first.actions.path, "r+b") as file:
+        file.write(b"garbage" * 100)
+    for store in (first, second):
+        with pytest.raises(DamagedCacheError):
+            store.actions.latest("net")
+
+    aside = first.set_aside()
+    first.record(Trace(key="b3:new", ingredients={}, observations=(), results={}))
+    nothing = second.set_aside()
+
+    assert os.path.exists(aside)
+    assert nothing == ""
+    assert len(second.traces("b3:new")) == 1
+    first.close()
+    second.close()

@@ -13,10 +13,10 @@ from onnxbuild.core import points
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores import collect as collecting
-from onnxbuild.stores.actions import fingerprint
 from onnxbuild.stores.check import check
 from onnxbuild.stores.collect import Bounds, collect
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.rows import fingerprint
 
 DAY = 86400
 NOTHING = Bounds(max_size=0)
@@ -283,6 +283,7 @@ import sys
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.rows import fingerprint
 store = LocalStore(sys.argv[1])
 for turn in range(60):
     with store.lease():
