@@ -80,11 +80,13 @@ def main(options: argparse.Namespace) -> int:
     """Do what was asked of the store and print what came of it."""
     _refuse_others(options)
     code = 0
-    with _open(options) as (store, recipes):
+    with _open(options) as (store, recipes, artifacts):
         match options.what:
             case "gc":
                 bounds = Bounds(max_size=options.max_size, older_than=options.older_than)
-                collected = collect(store, bounds, dry_run=bool(options.dry_run))
+                collected = collect(
+                    store, bounds, dry_run=bool(options.dry_run), artifacts=artifacts
+                )
                 values, text = _gc_json(collected), _tell_collected(collected, options)
             case "verify":
                 checked = check(store, repair=bool(options.repair))
@@ -110,14 +112,16 @@ def _refuse_others(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _open(options: argparse.Namespace) -> Iterator[tuple[LocalStore, list[str] | None]]:
-    """Open the store that was meant; with the names of the recipes, where there are some."""
+def _open(options: argparse.Namespace) -> Iterator[tuple[LocalStore, list[str] | None, str]]:
+    """Open the store that was meant; with the names of the recipes, where there are some, and of ``artifacts/``."""
     if options.words:
         recipes, overrides = split(options.words)
         with open_workplace(recipes, overrides) as workplace:
-            yield workplace.store, list(workplace.recipes)
+            artifacts = os.path.join(workplace.site.root, workplace.settings.artifacts)
+            yield workplace.store, list(workplace.recipes), artifacts
         return
-    folder = store_folder(find_root(os.getcwd()))
+    root = find_root(os.getcwd())
+    folder = store_folder(root)
     if not os.path.isdir(folder):
         raise UsageError(
             f"there is no store in {folder}",
@@ -125,7 +129,7 @@ def _open(options: argparse.Namespace) -> Iterator[tuple[LocalStore, list[str] |
         )
     store = LocalStore(folder)
     try:
-        yield store, None
+        yield store, None, os.path.join(root, "artifacts")
     finally:
         store.close()
 

@@ -164,6 +164,14 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+def remove_any(path: str) -> None:
+    """Remove a file, or a folder with all in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    else:
+        remove(path)
+
+
 def remove_tree(path: str) -> None:
     """Remove a folder with all in it; what others remove meanwhile is as well."""
     points.at("remove", path)

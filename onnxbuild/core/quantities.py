@@ -13,13 +13,13 @@ _BYTES = {
 }  # fmt: skip
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
-SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"
-AGE = r"^\s*\d+(\.\d+)?\s*[smhdwSMHDW]\s*$"
+SIZE = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"
+AGE = r"^\s*[0-9]+(\.[0-9]+)?\s*[smhdwSMHDW]\s*$"
 
 WRITTEN = {SIZE: "20GB, 512MiB or 1000000", AGE: "30d, 12h or 90m"}
 """By pattern, how such an amount is written."""
 
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*")
 
 
 def read_size(text: str) -> int:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from onnxbuild.core import answers
+from onnxbuild.core import answers, files
 from onnxbuild.core.digest import PREFIX, digest_file
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.holdings import Holdings, read_holdings
-from onnxbuild.stores.inventory import CONTENT, Item, list_items
+from onnxbuild.stores.inventory import CONTENT, Item, is_ours, list_items
 from onnxbuild.stores.leases import alone
 from onnxbuild.stores.local import LocalStore
 
@@ -57,6 +58,8 @@ def check(store: LocalStore, *, repair: bool = False, threads: int | None = None
     With `repair` what is damaged is dropped, with every trace that needs it, so that the next build makes it
     again; published files are left to that build, which restores them. Safe beside running builds.
     """
+    if repair and not store.is_writable:
+        raise files.explain(OSError(errno.EROFS, os.strerror(errno.EROFS)), store.root)
     items = list(list_items(store.root))
     content = [item for item in items if item.kind in CONTENT]
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
@@ -144,7 +147,7 @@ def _check_rows(store: LocalStore) -> Iterator[Damage]:
 def _is_missing(store: LocalStore, number: int, name: str) -> bool:
     """Tell whether content is not there and its trace is: a collection may have taken both meanwhile."""
     places = (store.blob_path(PREFIX + name), store.graph_path(PREFIX + name))
-    return not any(map(os.path.exists, places)) and bool(
+    return not any(map(os.path.isfile, places)) and bool(
         store.actions.ask("SELECT 1 FROM traces WHERE number = ?", number)
     )
 
@@ -170,7 +173,7 @@ def _check_variants(
     store: LocalStore, variants: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Damage]:
     for place, contents in variants.items():
-        folder = os.path.normpath(os.path.join(store.root, place))
+        folder = store.folder_of(place)
         if not os.path.isdir(folder):
             # Whoever removes a whole variant means it.
             continue
@@ -204,5 +207,5 @@ def _repair(store: LocalStore, damages: Sequence[Damage], broken: Iterable[Item]
     # What they say is true, but no build would look at what is missing.
     folder = os.path.join(store.root, "answers")
     if os.path.isdir(folder):
-        for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
+        for name in filter(lambda name: is_ours("answers", name), os.listdir(folder)):
+            files.remove(os.path.join(folder, name))

@@ -8,6 +8,7 @@ the next one finds it.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -17,12 +18,20 @@ from dataclasses import dataclass, field
 
 from onnxbuild.core import files
 from onnxbuild.engine.publish import sweep
-from onnxbuild.stores.holdings import Holding, Holdings, find_published, name_logs, read_holdings
+from onnxbuild.stores.holdings import (
+    Holding,
+    Holdings,
+    find_published,
+    name_logs,
+    no_later,
+    read_holdings,
+)
 from onnxbuild.stores.inventory import CONTENT, Item, Kind, list_items
 from onnxbuild.stores.leases import alone, find_held
 from onnxbuild.stores.local import LocalStore
 from onnxbuild.stores.sweeping import (
     forget_what_is_gone,
+    is_before,
     list_folders,
     list_leftovers,
 )
@@ -60,9 +69,17 @@ class Collected:
     """Results that stand behind published models."""
 
 
-def collect(store: LocalStore, bounds: Bounds, *, dry_run: bool = False) -> Collected:
-    """Remove what is over the bounds, and what dead builds have left. Safe beside running builds."""
-    return _Collection(store, bounds, dry_run=dry_run).run()
+def collect(
+    store: LocalStore, bounds: Bounds, *, dry_run: bool = False, artifacts: str = ""
+) -> Collected:
+    """Remove what is over the bounds, and what dead builds have left. Safe beside running builds.
+
+    `artifacts` is a folder of published models, to look at beside those that the store knows of. Raises
+    `StoreError`, of a store that cannot be written above all.
+    """
+    if not store.is_writable:
+        raise files.explain(OSError(errno.EROFS, os.strerror(errno.EROFS)), store.root)
+    return _Collection(store, bounds, dry_run=dry_run, artifacts=artifacts).run()
 
 
 def choose(
@@ -88,8 +105,9 @@ def choose(
 
 
 class _Collection:
-    def __init__(self, store: LocalStore, bounds: Bounds, *, dry_run: bool) -> None:
+    def __init__(self, store: LocalStore, bounds: Bounds, *, dry_run: bool, artifacts: str) -> None:
         self._store = store
+        self._artifacts = artifacts
         self._bounds = bounds
         self._dry_run = dry_run
         self._done = Collected()
@@ -103,12 +121,13 @@ class _Collection:
         items = list(list_items(self._store.root))
         self._content = {item.name: item for item in items if item.kind in CONTENT}
         self._done.kept = sum(item.size for item in items)
-        self._holdings = read_holdings(self._store)
-        self._logs = set(name_logs(self._store, self._cutoff))
         # Before their files go, which would make them look as if they were in use.
         folders = list(list_folders(self._store, oldest))
+        # And before the tables are opened, which a full disk does not let.
         for leftover in list_leftovers(items, oldest, time.time()):
             self._remove(leftover)
+        self._holdings = read_holdings(self._store)
+        self._logs = set(name_logs(self._store, self._cutoff))
         self._remove_unreferenced(oldest)
         self._remove_results()
         self._remove_answers(items, oldest)
@@ -124,7 +143,7 @@ class _Collection:
         """Give the results that may go, and count those that may not."""
         with alone(self._store.root):
             held = find_held(self._store.root)
-        published = find_published(self._store)
+        published = find_published(self._store, self._holdings, self._artifacts)
         found = []
         for item in self._holdings.traces.values():
             if item.key in held.keys or item.used * 1e9 >= self._oldest(held.since):
@@ -148,7 +167,9 @@ class _Collection:
 
     def _remove_answers(self, items: Iterable[Item], oldest: int) -> None:
         """Where results were not enough, remove what is found anew in a second: answers, the oldest first."""
-        answers = [item for item in items if item.kind == "answers" and item.changed_ns < oldest]
+        answers = [
+            item for item in items if item.kind == "answers" and is_before(item.changed_ns, oldest)
+        ]
         limit = self._bounds.max_size
         for item in sorted(answers, key=lambda item: item.changed_ns):
             if limit is not None and self._done.kept > limit and item.path not in self._gone:
@@ -178,7 +199,7 @@ class _Collection:
     def _was_used(self, item: Holding) -> bool:
         """Tell whether a build that has ended used a trace after we had read it."""
         rows = self._store.actions.ask("SELECT used FROM traces WHERE number = ?", item.number)
-        return any(used * 1e9 >= self._began for (used,) in rows)
+        return any(no_later(used) * 1e9 >= self._began for (used,) in rows)
 
     def _remove_unreferenced(self, oldest: int) -> None:
         names = [name for name in self._content if not self._holdings.references[name]]
@@ -196,7 +217,7 @@ class _Collection:
             changed = os.stat(item.path).st_mtime_ns
         except FileNotFoundError:
             return
-        if changed < oldest:
+        if is_before(changed, oldest):
             del self._content[name]
             self._remove(item)
 
@@ -215,8 +236,8 @@ class _Collection:
         """Remove folders that killed builds have left, and what is remembered of things that are gone."""
         for folder in folders:
             files.remove_tree(folder)
-        variants = [os.path.join(self._store.root, name) for name in self._store.actions.variants()]
-        for parent in {os.path.dirname(os.path.normpath(folder)) for folder in variants}:
+        variants = map(self._store.folder_of, self._store.actions.variants())
+        for parent in set(map(os.path.dirname, variants)):
             if os.path.isdir(parent):
                 sweep(parent, ".", oldest / 1e9)
         if self._cutoff:

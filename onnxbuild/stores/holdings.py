@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from onnxbuild.core.digest import PREFIX
 from onnxbuild.core.trace import Trace
+from onnxbuild.engine.publish import BUILD_JSON
 from onnxbuild.stores.local import LocalStore
 from onnxbuild.stores.rows import fingerprint, read_whole
 
 DAY = 86400.0
+AWHILE = 60.0
 MOST = 30.0
 """Days of use that a result can be worth for its time to rebuild."""
 
@@ -89,13 +93,19 @@ def read_holdings(store: LocalStore, after: int = 0) -> Holdings:
                 number=number,
                 key=key,
                 fingerprint=fingerprint(trace),
-                used=used,
+                used=no_later(used),
                 seconds=trace.seconds,
                 row=len(body),
                 names=frozenset(name_content(trace)),
             )
         )
     return found
+
+
+def no_later(used: float) -> float:
+    """Take a time in the future, which a clock left that has been set back since, for a while ago."""
+    now = time.time()
+    return used if used <= now else now - AWHILE
 
 
 def name_content(trace: Trace) -> Iterator[str]:
@@ -108,14 +118,38 @@ def name_content(trace: Trace) -> Iterator[str]:
         yield digest.removeprefix(PREFIX)
 
 
-def find_published(store: LocalStore) -> set[tuple[str, str]]:
-    """Give, by key and fingerprint, the traces behind the published folders that are still there."""
-    return {
-        (key, mark)
+def find_published(
+    store: LocalStore, holdings: Holdings, artifacts: str = ""
+) -> set[tuple[str, str]]:
+    """Give, by key and fingerprint, the traces behind the published folders that are still there.
+
+    Those that the store has noted; and what the ``build.json`` files below `artifacts` name, since a project
+    may have moved away from its store.
+    """
+    found = {
+        mark
         for folder, variant in store.actions.variants().items()
-        if os.path.isdir(os.path.join(store.root, folder))
-        for key, mark in variant.traces
+        if os.path.isdir(store.folder_of(folder))
+        for mark in variant.traces
     }
+    named = set(_keys_below(artifacts)) if artifacts else set()
+    return found | {
+        (item.key, item.fingerprint) for item in holdings.traces.values() if item.key in named
+    }
+
+
+def _keys_below(artifacts: str) -> Iterator[str]:
+    """Give the keys of the steps behind what is published below a folder."""
+    for folder, _, names in os.walk(artifacts):
+        if BUILD_JSON not in names:
+            continue
+        try:
+            with open(os.path.join(folder, BUILD_JSON), encoding="utf-8") as file:
+                steps = json.load(file)["provenance"]["steps"]
+            yield from [str(step["key"]) for step in steps]
+        except (OSError, ValueError, KeyError, TypeError):
+            # Not one of ours, or damaged: `cache verify` tells of it.
+            continue
 
 
 def name_logs(store: LocalStore, since: float = 0.0) -> Iterable[str]:

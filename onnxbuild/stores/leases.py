@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ GATE = "gate"
 OPENING = "opening"
 """Name of the file there that whoever opens the action cache locks."""
 NO_LEASES = frozenset({GATE, OPENING})
+NAME = re.compile("[0-9]+-[0-9a-f]{8}")
+"""What the names of leases look like: a process, and chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def find_held(store: str) -> Held:
     since: list[int] = []
     keys: set[str] = set()
     for name in sorted(os.listdir(folder)):
-        if name in NO_LEASES:
+        if not NAME.fullmatch(name):
             continue
         path = os.path.join(folder, name)
         try:
@@ -93,8 +96,10 @@ def find_held(store: str) -> Held:
         except FileNotFoundError:
             continue
         except BlockingIOError:
-            began, *looked_up = os.pread(handle, os.fstat(handle).st_size, 0).decode().splitlines()
-            since.append(int(began))
+            status = os.fstat(handle)
+            began, *looked_up = os.pread(handle, status.st_size, 0).decode().splitlines() or [""]
+            # One that could not be written whole, since the disk was full, holds from when it was made.
+            since.append(int(began) if began.isdecimal() else status.st_mtime_ns)
             keys.update(looked_up)
         finally:
             os.close(handle)

@@ -21,6 +21,7 @@ from onnxbuild.core import files
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import PREFIX, Content, digest_bytes, digest_file
 from onnxbuild.core.trace import Trace
+from onnxbuild.errors import StoreError
 from onnxbuild.stores.actions import Actions, Signature
 from onnxbuild.stores.claims import FileClaim
 from onnxbuild.stores.leases import Lease, shared
@@ -42,6 +43,8 @@ class LocalStore:
         is_new = not os.path.lexists(self.root)
         self.is_writable = is_new or not os.path.isdir(self.root) or os.access(self.root, os.W_OK)
         """A store that is not serves what it holds; a step that must run is refused in words."""
+        if not is_new:
+            self._refuse_other()
         if not self.is_writable:
             return
         try:
@@ -53,6 +56,21 @@ class LocalStore:
                 files.write(path, b"*\n", os.path.join(self.root, "tmp"))
         except OSError as error:
             raise files.explain(error, self.root) from error
+
+    def _refuse_other(self) -> None:
+        """Refuse a folder in which somebody keeps other things: a store is collected, and never observed."""
+        try:
+            names = set(os.listdir(self.root))
+        except OSError:
+            # Said by who first needs something of it.
+            return
+        own = {*FOLDERS, "answers", ".gitignore"}
+        if names - own and not names & {"blobs", "actions.sqlite"}:
+            raise StoreError(
+                f"the folder is no store, and holds other things: {', '.join(sorted(names - own)[:3])}",
+                where=self.root,
+                hint="set settings.store or $ONNXBUILD_STORE to a folder of its own",
+            )
 
     def blob_path(self, digest: str) -> str:
         """Say where the blob of a digest lies."""
@@ -160,11 +178,16 @@ class LocalStore:
 
         The folder is named relative to the store, which holds for a project that is moved with its store.
         """
-        place = os.path.relpath(folder, self.root)
+        # By real paths: what lies above a link is above its target.
+        place = os.path.relpath(os.path.realpath(folder), os.path.realpath(self.root))
         marks = sorted({(trace.key, fingerprint(trace)) for trace in traces})
         variant = PublishedVariant(contents=contents, traces=tuple(marks))
         if self.actions.variant(place) != variant:
             self.actions.note_variant(place, variant)
+
+    def folder_of(self, place: str) -> str:
+        """Give the folder that `note_variant` has named."""
+        return os.path.normpath(os.path.join(os.path.realpath(self.root), place))
 
     def set_aside(self) -> str:
         """Put a damaged action cache into ``quarantine/``, and give its path there."""
@@ -207,6 +230,8 @@ class LocalStore:
             found = digest_file(path)
         except FileNotFoundError:
             return False
+        except IsADirectoryError:
+            found = ""
         except OSError as error:
             raise files.explain(error, path) from error
         if found == digest:
@@ -218,4 +243,11 @@ class LocalStore:
 
     def quarantine(self, path: str) -> None:
         """Put a damaged file aside, where nothing looks for content."""
-        files.rename(path, os.path.join(self.root, "quarantine", os.path.basename(path)))
+        target = os.path.join(self.root, "quarantine", os.path.basename(path))
+        try:
+            if os.path.lexists(target):
+                # Of content that was damaged before.
+                files.remove_any(target)
+            files.rename(path, target)
+        except OSError as error:
+            raise files.explain(error, path) from error

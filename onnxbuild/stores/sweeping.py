@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Container, Iterable, Iterator
 
 from onnxbuild.core.digest import PREFIX
 from onnxbuild.stores.claims import LOCK
-from onnxbuild.stores.inventory import Item
+from onnxbuild.stores.inventory import Item, is_ours
 from onnxbuild.stores.leases import NO_LEASES
 from onnxbuild.stores.local import LocalStore
 
 UNASKED = 30 * 86400.0
 """Seconds after which an answer that nobody asked for is forgotten."""
+
+FUTURE = 3600 * 10**9
+"""Nanoseconds by which clocks of processes on one machine never differ."""
 
 COSTS = 10_000
 """Runs of steps whose costs are remembered, be their results kept or not."""
@@ -21,13 +25,21 @@ KEPT = NO_LEASES | {LOCK}
 """Files of ``claims/`` and ``leases/`` that are no build's."""
 
 
+def is_before(changed_ns: int, oldest_ns: int) -> bool:
+    """Tell whether nobody can be at work on what was last changed then.
+
+    A time in the future was left by a clock that has been set back since.
+    """
+    return changed_ns < oldest_ns or changed_ns > time.time_ns() + FUTURE
+
+
 def list_leftovers(items: Iterable[Item], oldest_ns: int, now: float) -> Iterator[Item]:
     """Give the files that no live build can be writing or reading: last touched before `oldest_ns`.
 
     Temporary files and claims of dead builds, quarantine, answers that were not asked for in a month.
     """
     for item in items:
-        if item.changed_ns >= oldest_ns:
+        if not is_before(item.changed_ns, oldest_ns):
             continue
         if item.kind == "quarantine":
             yield item
@@ -44,7 +56,8 @@ def list_folders(store: LocalStore, oldest_ns: int) -> Iterator[str]:
     """Give the private folders that dead builds have left."""
     temporary = os.path.join(store.root, "tmp")
     for entry in os.scandir(temporary):
-        if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime_ns < oldest_ns:
+        is_folder = entry.is_dir(follow_symlinks=False) and is_ours("tmp", entry.name)
+        if is_folder and is_before(entry.stat().st_mtime_ns, oldest_ns):
             yield entry.path
 
 
@@ -54,9 +67,7 @@ def forget_what_is_gone(store: LocalStore, names: Container[str]) -> None:
     gone = [(path,) for path in actions.known_files() if not os.path.lexists(path)]
     actions.note("DELETE FROM files WHERE path = ?", gone)
     folders = [
-        (folder,)
-        for folder in actions.variants()
-        if not os.path.isdir(os.path.join(store.root, folder))
+        (folder,) for folder in actions.variants() if not os.path.isdir(store.folder_of(folder))
     ]
     actions.note("DELETE FROM variants WHERE folder = ?", folders)
     made = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from onnxbuild.core import points
 from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores import collect as collecting
 from onnxbuild.stores.check import check
@@ -58,18 +60,27 @@ def test_without_bounds_only_what_nobody_needs_goes(store):
     """Results stay; content without a trace, and what dead builds have left, does not."""
     kept = record(store, "key", b"kept")
     lost = store.put_bytes(b"of a build that was killed")
-    damaged = os.path.join(store.root, "quarantine", "damaged")
-    claim = os.path.join(store.root, "claims", "key")
-    folder = os.path.join(store.root, "tmp", "1-abc")
+    name = "0" * 64
+    damaged = os.path.join(store.root, "quarantine", name)
+    claim = os.path.join(store.root, "claims", name)
+    folder = os.path.join(store.root, "tmp", "1-abcdefgh")
     os.makedirs(os.path.join(folder, "work"))
     half = os.path.join(folder, "work", "half")
-    scratch = os.path.join(store.root, "tmp-1.onnx")
+    scratch = os.path.join(store.root, f"tmp-1-{'0' * 32}.onnx")
     for path in (damaged, claim, half, scratch):
         with open(path, "wb") as file:
             file.write(b"x" * 10)
-    mine = os.path.join(store.root, "README")
-    with open(mine, "wb") as file:
-        file.write(b"a user's")
+    mine = [
+        os.path.join(store.root, *place.split("/"))
+        for place in (
+            "README", "tmp-report.pdf", "tmp/notes.txt", "tmp/photos/1.jpg", "answers/exam/1.txt",
+            "leases/contract.pdf", "claims/i.pdf", "quarantine/x", "blobs/x", "blobs/aa/x", "mine.onnx",
+        )
+    ]  # fmt: skip
+    for path in mine:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"a user's")
     age(store.root)
 
     done = collect(store, Bounds())
@@ -77,7 +88,7 @@ def test_without_bounds_only_what_nobody_needs_goes(store):
     assert is_kept(store, kept)
     gone = (store.blob_path(lost), damaged, claim, folder, scratch)
     assert [path for path in gone if os.path.exists(path)] == []
-    assert os.path.exists(mine)
+    assert [path for path in mine if not os.path.exists(path)] == []
     assert done.results == 0
     assert sum(done.files.values()) == 5
     assert collect(store, Bounds()).files == {}
@@ -89,6 +100,82 @@ def age(folder):
     for place, folders, names in os.walk(folder, topdown=False):
         for name in (*names, *folders):
             os.utime(os.path.join(place, name), (yesterday, yesterday))
+
+
+def test_times_in_the_future_keep_nothing(store):
+    """A clock that was set back leaves them; they are no running build's."""
+    trace = record(store, "key", b"content", days=-400)
+    left = os.path.join(store.root, "tmp", "1-abcdefgh")
+    os.makedirs(left)
+    coming = time.time() + 400 * DAY
+    os.utime(left, (coming, coming))
+
+    done = collect(store, NOTHING)
+
+    assert (done.results, done.in_use) == (1, 0)
+    assert not is_kept(store, trace)
+    assert not os.path.exists(left)
+
+
+def test_a_store_behind_a_link_knows_what_is_published(tmp_path):
+    """Where it lies counts by real paths."""
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "project" / "artifacts" / "net" / "fp32").mkdir(parents=True)
+    (tmp_path / "project" / "store").symlink_to(tmp_path / "elsewhere" / "deep")
+    store = LocalStore(str(tmp_path / "project" / "store"))
+    trace = record(store, "key", b"published")
+    folder = tmp_path / "project" / "artifacts" / "net" / "fp32"
+    store.note_variant(str(folder), {}, [trace])
+
+    done = collect(store, NOTHING)
+
+    assert (done.published, done.results) == (1, 0)
+    store.close()
+
+
+def test_removing_and_looking_exclude_each_other(store, monkeypatch):
+    """While content goes nobody looks up or touches; while somebody does, nothing goes."""
+    record(store, "key", b"content")
+    gate = os.path.join(store.root, "leases", "gate")
+    found = []
+
+    def try_lock(how: int) -> bool:
+        with open(gate, "rb") as file:
+            try:
+                fcntl.flock(file, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    touch = os.utime
+
+    def note_touch(*arguments) -> None:
+        found.append(("touch", try_lock(fcntl.LOCK_EX)))
+        touch(*arguments)
+
+    monkeypatch.setattr(
+        points,
+        "at",
+        lambda what, _: what == "remove" and found.append(("remove", try_lock(fcntl.LOCK_SH))),
+    )
+    monkeypatch.setattr(os, "utime", note_touch)
+    builder = LocalStore(store.root)
+    monkeypatch.setattr(
+        builder.actions, "traces", lambda _: found.append(("look", try_lock(fcntl.LOCK_EX))) or ()
+    )
+    with builder.lease():
+        builder.traces("other")
+        builder.put_bytes(b"content")
+        builder.put_bytes(b"content")
+    builder.close()
+    os.utime(store.blob_path(digest_bytes(b"content")), (1, 1))
+    found_before = list(found)
+    collect(store, NOTHING)
+
+    assert ("look", False) in found_before
+    assert ("touch", False) in found_before
+    assert ("remove", False) in found
+    assert ("remove", True) not in found
 
 
 def test_least_recently_used_goes_first(store):
@@ -281,6 +368,7 @@ def test_use_is_told_by_trace(store):
 BUILDER = """
 import sys
 from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.digest import digest_bytes
 from onnxbuild.core.trace import Trace
 from onnxbuild.stores.local import LocalStore
 from onnxbuild.stores.rows import fingerprint

@@ -11,6 +11,7 @@ import sys
 import pytest
 from contracts.stores import StoreContract
 
+from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.trace import Trace
 from onnxbuild.errors import StoreError
 from onnxbuild.stores import database, disks
@@ -285,3 +286,48 @@ def test_names_that_are_no_text_are_not_remembered(store):
     store.remember_files({"/\udcff": ((1, 2, 3, 4), "b3:a"), "/b": ((1, 2, 3, 4), "b3:b")})
 
     assert store.known_files() == {"/b": ((1, 2, 3, 4), "b3:b")}
+
+
+def test_a_folder_with_other_things_is_no_store(tmp_path):
+    """It is refused in words, and nothing is made in it."""
+    (tmp_path / "report.pdf").write_text("mine")
+    (tmp_path / "tmp").mkdir()
+
+    with pytest.raises(StoreError, match=r"no store, and holds other things: report\.pdf"):
+        LocalStore(str(tmp_path))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.pdf", "tmp"]
+
+
+def test_files_are_durable_before_anybody_is_told(store, monkeypatch):
+    """What a step wrote is flushed before it has its digest for a name, and commits wait for the disk."""
+    flushed, sync = set(), os.fsync
+
+    def note(handle):
+        flushed.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with store.folder() as folder:
+        path = os.path.join(folder, "made")
+        with open(path, "wb") as file:
+            file.write(b"made")
+        digest = store.put_file(path)
+
+    assert os.stat(store.blob_path(digest)).st_ino in flushed
+    assert store.actions.ask("PRAGMA synchronous") == [(2,)]
+
+
+def test_a_folder_in_the_place_of_content_is_damage(store):
+    """It goes to quarantine, and putting again repairs."""
+    digest = store.put_bytes(b"content")
+    os.unlink(store.blob_path(digest))
+    os.makedirs(os.path.join(store.blob_path(digest), "deeper"))
+    artifact = Artifact(kind="file", digest=digest, size=7)
+
+    reader = LocalStore(store.root)
+
+    assert reader.damaged(artifact) == (digest,)
+    assert reader.quarantined == [digest]
+    reader.put_bytes(b"content")
+    assert reader.damaged(artifact) == ()
