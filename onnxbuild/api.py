@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from importlib import import_module
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 from onnxbuild.compose import validate as find_mistakes
-from onnxbuild.core.events import Event, Listener, Repeats, Said, StepStarted
-from onnxbuild.core.ports import Executor, Outcome
+from onnxbuild.core.events import Event, Listener, Repeats, Said
 from onnxbuild.core.trace import Fact
-from onnxbuild.engine.build import Build
-from onnxbuild.engine.copying import copied
-from onnxbuild.engine.explain import in_one_line
-from onnxbuild.engine.preview import preview
+from onnxbuild.engine.copying import copied, temporary_folder
 from onnxbuild.engine.setting import Record
 from onnxbuild.errors import OnnxbuildError, UsageError
-from onnxbuild.observe.witness import NetWitness
-from onnxbuild.outlook import Room, look_ahead, note_start
-from onnxbuild.planner import find_label
+from onnxbuild.joining import DEFAULT, How, join
+from onnxbuild.outlook import look, look_ahead, note_start
 from onnxbuild.project import lock_path
-from onnxbuild.registry import resolve
 from onnxbuild.report.delivery import Delivery
 from onnxbuild.report.endings import find_status, list_failures, list_steps
 from onnxbuild.report.lock import Locking, make_lock, write_lock
@@ -53,30 +44,7 @@ from onnxbuild.workplace import (
 OTHER_SEED = "1"
 """What a build that is repeated hashes texts by: any but the seed that workers have else."""
 
-DAMAGED_TRACES = "traces in the store are damaged; their steps are built again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class How:
-    """How a build goes about it: what is asked of this one call."""
-
-    jobs: int | None = None
-    """Steps that run at once; None for what the settings say."""
-
-    keep_going: bool | None = None
-    """After a failure, still run what does not depend on it; None for what the settings say."""
-
-    rerun: Sequence[str] = ()
-    """Steps that run even if they are cached."""
-
-    no_cache: bool = False
-    """All steps do."""
-
-    locks: Mapping[str, Locked] = field(default_factory=dict)
-    """By recipe, what its published models must be."""
-
-
-DEFAULT = How()
+DAMAGED_TRACE = "a trace of an earlier run was damaged and is dropped; where no other serves, the step runs again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +110,12 @@ def repeat(
     how = How(jobs=how.jobs, keep_going=True)
     listen(Repeats())
     with (
-        copied(workplace.site, settings.artifacts, facts) as site,
+        # Held, and below its store: a collection spares the copy now, and finds it if we are killed.
+        workplace.store.lease(),
+        workplace.store.folder() if workplace.store.is_writable else temporary_folder() as base,
+        copied(workplace.site, settings.artifacts, facts, base) as site,
         open_store(site.ignored[0], look=False) as store,
-        _process(
+        join(
             replace(workplace, site=site, store=store), how, listen, hash_seed=OTHER_SEED
         ) as process,
     ):
@@ -168,6 +139,12 @@ def lock(
     Raises `UsageError` as `run` does.
     """
     words = list_words(overrides)
+    for one, other in combinations(list_paths(recipes), 2):
+        if lock_path(one) == lock_path(other):
+            raise UsageError(
+                f"{one} and {other} would have one lock: {lock_path(one)}",
+                hint="rename one of the recipes",
+            )
     with open_workplace(recipes, words) as workplace:
         result = build(workplace, How(jobs=jobs, keep_going=keep_going), listen).result
         names = [item.recipe.name for item in workplace.compositions]
@@ -217,10 +194,11 @@ def build(workplace: Workplace, how: How = DEFAULT, listen: Listener = lambda _:
 def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) -> Built:
     began = time.monotonic()
     plan, store = workplace.plan, workplace.store
-    with _process(workplace, how, hear) as process:
+    with join(workplace, how, hear) as process:
         process.run()
-        if store.actions.dropped:
-            hear(Said(f"{store.actions.dropped} {DAMAGED_TRACES}"))
+        for record in process.records:
+            if record.key in store.actions.dropped:
+                hear(Said(f"{record.step.label}: {DAMAGED_TRACE}"))
         note_logs(workplace, process)
         delivery = Delivery(
             plan, process, store, workplace.recipes, workplace.site.root, hear, how.locks
@@ -253,103 +231,6 @@ def _build(workplace: Workplace, how: How, hear: Listener, said: Sequence[str]) 
         facts=(*workplace_facts(workplace), *build_facts(process), *published.facts),
         records=tuple(process.records),
     )
-
-
-@contextmanager
-def _process(
-    workplace: Workplace, how: How, hear: Listener, hash_seed: str = ""
-) -> Iterator[Build]:
-    """Join a plan, its store, an executor and a witness for the time of one build.
-
-    With a `hash_seed` always in workers that are processes of their own: only those can have one.
-    """
-    settings, site, store = workplace.settings, workplace.site, workplace.store
-    if how.jobs is not None and how.jobs < 1:
-        raise UsageError(f"steps that run at once must be at least 1, not {how.jobs}")
-    slots = how.jobs or settings.jobs or os.cpu_count() or 1
-    labels = [step.label for step in workplace.plan.steps]
-    forced = {find_label(word, labels) for word in how.rerun}
-    latest = workplace.latest()
-    outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
-    with (
-        store.lease(),
-        store.folder() if store.is_writable else nullcontext("") as folder,
-        NetWitness(site.root, site.ignored, site.roots) as witness,
-        # Inline executors fork, and a fork amid an import never gets past it.
-        _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,
-    ):
-        executor = _make_executor(workplace, outcomes, slots, folder, hash_seed)
-        room = _make_room(workplace, hear, slots, lambda: process)
-        process = Build(
-            workplace.plan.steps,
-            store=store,
-            executor=executor,
-            outcomes=outcomes,
-            site=site,
-            jobs=slots,
-            keep_going=settings.keep_going if how.keep_going is None else how.keep_going,
-            timeout=settings.timeout,
-            rerun=lambda step: how.no_cache or step.label in forced,
-            why=lambda step, made_of, traces: in_one_line(
-                workplace.why(step, made_of, traces, latest)
-            ),
-            listen=listen,
-            witness=witness,
-            folder=folder,
-            refuse=room.refuse if settings.forecast else lambda _: None,
-        )
-        try:
-            yield process
-            if witness.gap:
-                hear(Said(f"what native code reads may go unseen: {witness.gap}"))
-        finally:
-            executor.close()
-            process.close()
-
-
-def _make_executor(
-    workplace: Workplace,
-    outcomes: SimpleQueue[tuple[str, Outcome]],
-    slots: int,
-    folder: str,
-    hash_seed: str,
-) -> Executor:
-    """Give what runs the steps; its temporary files go below `folder`, where a collection finds them."""
-    name = "process" if hash_seed else workplace.settings.executor
-    seed = {"hash_seed": hash_seed} if hash_seed else {}
-    made: Executor = resolve("executors", name)(
-        lambda job, outcome: outcomes.put((job, outcome)), slots, folder=folder, **seed
-    )
-    return made
-
-
-def _make_room(
-    workplace: Workplace, hear: Listener, slots: int, process: Callable[[], Build]
-) -> Room:
-    """Give what looks whether the steps fit, and has fewer of them run at once where all would not."""
-
-    def narrow(fitting: int) -> None:
-        process().scheduler.jobs = fitting
-        hear(Said(f"{fitting} at once instead of {slots}: more steps do not fit into memory"))
-
-    return Room(workplace, lambda: view(workplace).prospects, narrow, slots=slots)
-
-
-@contextmanager
-def _writer_loading(hear: Listener, *, may_load: bool) -> Iterator[Listener]:
-    """Give a listener that, when the first step starts, begins to load what publishing will need."""
-    writer = Thread(target=import_module, args=("onnxbuild.graph.save",))
-
-    def listen(event: Event) -> None:
-        if may_load and isinstance(event, StepStarted) and writer.ident is None:
-            writer.start()
-        hear(event)
-
-    try:
-        yield listen
-    finally:
-        if writer.ident is not None:
-            writer.join()
 
 
 def plan(
@@ -385,14 +266,7 @@ def validate(
 
 def view(workplace: Workplace, jobs: int | None = None) -> PlanView:
     """Look at a plan without running a step."""
-    latest = workplace.latest()
-    prospects = preview(
-        workplace.plan.steps,
-        workplace.store,
-        workplace.site,
-        lambda step, made_of, traces: workplace.why(step, made_of, traces, latest),
-        lambda step: workplace.previous(step, latest),
-    )
+    prospects = look(workplace)
     facts = set(workplace_facts(workplace))
     for item in prospects:
         facts.update(step_facts(item.step))

@@ -11,7 +11,7 @@ from onnxbuild.core.quantities import show_size
 from onnxbuild.core.step import Step
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.forecast import Cost, Outlook, fit_slots, foresee
-from onnxbuild.engine.preview import Prospect
+from onnxbuild.engine.preview import Prospect, preview
 from onnxbuild.errors import ResourceError
 from onnxbuild.workplace import Workplace, identify
 
@@ -40,6 +40,18 @@ class Costs:
         if step.run not in self._likes:
             self._likes[step.run] = self._actions.cost_of_likes(step.run)
         return self.own(step, key) or self._likes[step.run]
+
+
+def look(workplace: Workplace) -> list[Prospect]:
+    """Say what would become of each step of a plan, without running one."""
+    latest = workplace.latest()
+    return preview(
+        workplace.plan.steps,
+        workplace.store,
+        workplace.site,
+        lambda step, made_of, traces: workplace.why(step, made_of, traces, latest),
+        lambda step: workplace.previous(step, latest),
+    )
 
 
 def look_ahead(workplace: Workplace, prospects: Sequence[Prospect], slots: int) -> Outlook:
@@ -78,18 +90,16 @@ class Room:
     def __init__(
         self,
         workplace: Workplace,
-        view: Callable[[], Sequence[Prospect]],
         narrow: Callable[[int], None],
         *,
         slots: int,
         memory: int | None = None,
     ) -> None:
-        """Take what gives what would become of each step, asked once, when the first is about to start.
+        """Take a workplace, which is looked at once, when the first step is about to start.
 
         `narrow` is called with how many steps may run at once, where that is fewer than `slots`.
         """
         self._workplace = workplace
-        self._view = view
         self._narrow = narrow
         self._slots = slots
         self._memory = machine.memory_limit() if memory is None else memory
@@ -106,7 +116,7 @@ class Room:
         return self._find_refusal(step, self._costs.own(step))
 
     def _look(self, costs: Costs) -> None:
-        prospects = self._view()
+        prospects = look(self._workplace)
         keys: Mapping[int, str] = {id(item.step): item.key for item in prospects}
 
         def cost_of(step: Step) -> Cost | None:
@@ -117,8 +127,8 @@ class Room:
             failure = self._find_refusal(step, cost_of(step))
             if failure is not None:
                 raise ResourceError(failure.what, hint=failure.hint)
-        self._refuse_disk(foresee(sure, 1, cost_of).stored)
         waiting = [item.step for item in prospects if item.status != "cached"]
+        self._refuse_disk(foresee(sure, 1, cost_of).stored)
         fitting = fit_slots(waiting, self._slots, cost_of, self._memory)
         if fitting < self._slots:
             self._narrow(fitting)

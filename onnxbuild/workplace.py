@@ -17,9 +17,10 @@ from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact, Trace
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import explain_missing
+from onnxbuild.engine.publish import BUILD_JSON, STAGING
 from onnxbuild.engine.setting import Site
 from onnxbuild.errors import StoreError, UsageError
-from onnxbuild.planner import Plan, make_plan
+from onnxbuild.planner import Plan, Variant, make_plan
 from onnxbuild.project import store_folder
 from onnxbuild.recipe.schema import Collecting, Recipe, Settings
 from onnxbuild.stores.actions import LogEntry
@@ -122,7 +123,7 @@ def open_workplace(
             compositions=compositions,
             plan=plan,
             store=store,
-            site=find_site(compositions, store.root),
+            site=find_site(compositions, store.root, plan.variants),
             settings=settings,
         )
 
@@ -141,7 +142,9 @@ def open_store(folder: str, *, look: bool) -> Iterator[LocalStore]:
         yield store
 
 
-def find_site(compositions: Sequence[Composition], store: str) -> Site:
+def find_site(
+    compositions: Sequence[Composition], store: str, variants: Sequence[Variant] = ()
+) -> Site:
     """Say where the project of recipes lies, and what in it is none of a step's business."""
     root, settings = compositions[0].root, compositions[0].recipe.settings
     roots: dict[str, str] = {}
@@ -150,9 +153,36 @@ def find_site(compositions: Sequence[Composition], store: str) -> Site:
     return Site(
         root=root,
         roots={name: os.path.abspath(os.path.join(root, path)) for name, path in roots.items()},
-        ignored=(store, os.path.join(root, ".onnxbuild"), os.path.join(root, settings.artifacts)),
+        ignored=(
+            store,
+            os.path.join(root, ".onnxbuild"),
+            *find_published_folders(os.path.join(root, settings.artifacts), root, variants),
+        ),
         variables=dict(os.environ),
     )
+
+
+def find_published_folders(artifacts: str, root: str, variants: Sequence[Variant]) -> list[str]:
+    """Give the folders that hold what is published, and nothing that a step may read.
+
+    That is the folder for them as a whole, unless somebody keeps other things there: then each variant's.
+    """
+    artifacts = os.path.normpath(artifacts)
+    if not (root + "/").startswith(artifacts + "/") and _holds_only_variants(artifacts):
+        return [artifacts]
+    return [os.path.join(artifacts, item.recipe, item.name) for item in variants]
+
+
+def _holds_only_variants(folder: str) -> bool:
+    """Tell whether all files below a folder are a variant's, or on their way to be one."""
+    for _, folders, names in os.walk(folder):
+        if BUILD_JSON in names:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not STAGING.fullmatch(name)]
+        if any(not name.startswith(".") for name in names):
+            return False
+    return True
 
 
 def workplace_facts(workplace: Workplace) -> tuple[Fact, ...]:

@@ -14,6 +14,7 @@ from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
 from onnxbuild.core.events import Event, StepCached, StepFailed, StepRan
+from onnxbuild.joining import How
 from onnxbuild.report.result import BuildResult
 from onnxbuild.workplace import Workplace, open_workplace
 
@@ -95,9 +96,9 @@ def main(options: argparse.Namespace) -> int:
     return result.exit_code
 
 
-def _read_how(options: argparse.Namespace, workplace: Workplace) -> api.How:
+def _read_how(options: argparse.Namespace, workplace: Workplace) -> How:
     recipes, overrides = split(options.words)
-    return api.How(
+    return How(
         jobs=options.jobs,
         keep_going=options.keep_going,
         rerun=options.rerun,

@@ -27,25 +27,29 @@ STORE = ".onnxbuild"
 
 
 @contextmanager
-def copied(site: Site, artifacts: str, facts: Iterable[Fact]) -> Iterator[Site]:
+def copied(site: Site, artifacts: str, facts: Iterable[Fact], base: str) -> Iterator[Site]:
     """Give the site of a copy of what `facts` tell of, until the end; `artifacts` is the folder of models.
 
-    The copy stands below a temporary folder under its own full path. So it lies deeper than the original, and
+    The copy stands below the temporary folder `base` under its own full path. So it lies deeper than the original, and
     what a path with ``..`` reaches outside of the project is found by that path, through a link.
     """
     # Real, since a step may ask for the real path of what it reads.
-    base = os.path.realpath(tempfile.mkdtemp(prefix="onnxbuild-"))
+    base = os.path.realpath(base)
     root = base + site.root
-    try:
-        _copy(site, base, facts)
-        yield Site(
-            root=root,
-            roots=site.roots,
-            ignored=(os.path.join(root, STORE), os.path.join(root, artifacts)),
-            variables=site.variables,
-        )
-    finally:
-        shutil.rmtree(base)
+    _copy(site, base, facts)
+    yield Site(
+        root=root,
+        roots=site.roots,
+        ignored=(os.path.join(root, STORE), os.path.join(root, artifacts)),
+        variables=site.variables,
+    )
+
+
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Make a folder where the system has such, for who may not write to the store."""
+    with tempfile.TemporaryDirectory(prefix="onnxbuild-") as folder:
+        yield folder
 
 
 def _copy(site: Site, base: str, facts: Iterable[Fact]) -> None:
@@ -56,7 +60,7 @@ def _copy(site: Site, base: str, facts: Iterable[Fact]) -> None:
         raise OnnxbuildError(
             f"the project cannot be copied: {error.strerror or error}",
             where=error.filename or base,
-            hint="set TMPDIR to a folder on a disk with room for what the steps read",
+            hint="the disk of the store, or of TMPDIR where that cannot be written, needs room for what the steps read",
         ) from error
 
 

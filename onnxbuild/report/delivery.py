@@ -11,7 +11,7 @@ from typing import Any
 import onnxbuild
 from onnxbuild.core import points
 from onnxbuild.core.artifact import Artifact
-from onnxbuild.core.digest import digest_bytes, digest_file, digest_value
+from onnxbuild.core.digest import digest_file, digest_value
 from onnxbuild.core.events import Event, Said
 from onnxbuild.core.facts import list_folder, name_path, now
 from onnxbuild.core.step import Output
@@ -29,9 +29,9 @@ from onnxbuild.report.judge import Finding, fidelity_summary, judge
 from onnxbuild.report.locating import find_first_bad
 from onnxbuild.report.lock import shorten
 from onnxbuild.report.locked import Locked
+from onnxbuild.report.published import Files, contents_of, is_of, lockable
 from onnxbuild.report.result import (
     Fidelity,
-    LockedFile,
     LockedVariant,
     Problem,
     RecipeResult,
@@ -116,13 +116,16 @@ class Delivery:
     def _note_published(self) -> None:
         """Have the store know what stands behind published folders: collecting spares that."""
         for folder, (recipe, contents) in self._published.items():
-            traces = [
-                record.trace
-                for record in self._build.records
-                # Steps that a step answered with are no part of the plan: they count for every recipe.
-                if record.trace and recipe in self._plan.owners.get(id(record.step), (recipe,))
-            ]
-            self._store.note_variant(folder, contents, traces)
+            self._store.note_variant(folder, contents, self._traces_of(recipe))
+
+    def _traces_of(self, recipe: str) -> list[Trace]:
+        """Give the traces that the variants of a recipe rest on."""
+        return [
+            record.trace
+            for record in self._build.records
+            # Steps that a step answered with are no part of the plan: they count for every recipe.
+            if record.trace and recipe in self._plan.owners.get(id(record.step), (recipe,))
+        ]
 
     def _find_leftover(self, folder: str, recipe: Recipe) -> list[str]:
         """Find variants that the recipe does not publish any more: nothing keeps them up to date."""
@@ -135,7 +138,7 @@ class Delivery:
         return [
             os.path.join(folder, name)
             for name in names
-            if name not in recipe.publish and _is_of(os.path.join(folder, name), recipe.name, name)
+            if name not in recipe.publish and is_of(os.path.join(folder, name), recipe.name, name)
         ]
 
     def _variant(self, variant: Variant, folder: str) -> VariantResult:
@@ -225,42 +228,21 @@ class Delivery:
         measured: Mapping[str, Any],
         folder: str,
     ) -> VariantResult:
-        recipe = self._recipes[variant.recipe]
-        external = recipe.export.external_data
+        external = self._recipes[variant.recipe].export.external_data
         written_by = digest_value([external, digest_code("onnxbuild.graph.save")])
         identity = f"{model.digest} {written_by}"
         made = self._store.actions.published(identity)
-
-        def text(files: Mapping[str, tuple[str, int]]) -> str:
-            return make_build_json(
-                recipe=recipe,
-                variant=variant,
-                fidelity=result.fidelity,
-                measured=measured,
-                findings=result.findings,
-                files=files,
-                traces=self._traces(),
-                version=onnxbuild.__version__,
-            )
-
-        behind = self._look_behind(variant, result.fidelity, measured)
-
-        def check(files: Mapping[str, tuple[str, int]]) -> LockedVariant:
-            """Give what a lock says of these files, or raise `LockError` where it says otherwise."""
-            pin = replace(behind, files=_lockable(files))
-            if variant.recipe in self._locks:
-                self._locks[variant.recipe].check(variant.name, pin)
-            return pin
-
+        text = self._writer(variant, result, measured)
+        check = self._checker(variant, self._look_behind(variant, result.fidelity, measured))
         if made is not None:
             check(made)
-        if made is None or not is_intact(
-            folder, _contents(made, text(made)), self._build.digest_path
-        ):
+        contents = {} if made is None else contents_of(made, text(made))
+        if made is None or not is_intact(folder, contents, self._build.digest_path):
+            self._tell_changed(folder, contents)
             self._build.ensure([variant.model])
-            made = self._replace(model, external, folder, text, check)
+            made = self._replace(variant, model, folder, text, check)
             self._store.actions.note_published(identity, made)
-        contents = _contents(made, text(made))
+        contents = contents_of(made, text(made))
         self._published[folder] = (variant.recipe, contents)
         for name, digest in contents.items():
             place = name_path(os.path.join(folder, name), self._root, {})
@@ -272,6 +254,43 @@ class Delivery:
             bytes=sum(size for _, size in made.values()),
             pin=check(made),
         )
+
+    def _writer(
+        self, variant: Variant, result: VariantResult, measured: Mapping[str, Any]
+    ) -> Callable[[Files], str]:
+        """Give what writes build.json for files."""
+        return lambda files: make_build_json(
+            recipe=self._recipes[variant.recipe],
+            variant=variant,
+            fidelity=result.fidelity,
+            measured=measured,
+            findings=result.findings,
+            files=files,
+            traces=self._traces(),
+            version=onnxbuild.__version__,
+        )
+
+    def _checker(self, variant: Variant, behind: LockedVariant) -> Callable[[Files], LockedVariant]:
+        """Give what says what a lock says of files, or raises `LockError` where it says otherwise."""
+
+        def check(files: Files) -> LockedVariant:
+            pin = replace(behind, files=lockable(files))
+            if variant.recipe in self._locks:
+                self._locks[variant.recipe].check(variant.name, pin)
+            return pin
+
+        return check
+
+    def _tell_changed(self, folder: str, contents: Mapping[str, str]) -> None:
+        """Say which files of a variant somebody has changed or removed since it was published."""
+        noted = self._store.variant(folder)
+        if not contents or noted is None or noted.before or noted.contents != contents:
+            return
+        for name, digest in contents.items():
+            path = os.path.join(folder, name)
+            if self._build.digest_path(path) != digest:
+                state = "is not what was published" if os.path.exists(path) else "is missing"
+                self._listen(Said(f"{os.path.relpath(path)} {state}; it is restored"))
 
     def _look_behind(
         self, variant: Variant, fidelity: Fidelity, measured: Mapping[str, Any]
@@ -291,15 +310,16 @@ class Delivery:
 
     def _replace(
         self,
+        variant: Variant,
         model: Artifact,
-        external: Any,
         folder: str,
-        text: Callable[[Mapping[str, tuple[str, int]]], str],
-        check: Callable[[Mapping[str, tuple[str, int]]], object],
+        text: Callable[[Files], str],
+        check: Callable[[Files], object],
     ) -> dict[str, tuple[str, int]]:
         # Imported here: nothing else of a build that publishes nothing needs the ONNX libraries.
         from onnxbuild.graph.save import write_model
 
+        external = self._recipes[variant.recipe].export.external_data
         made: dict[str, tuple[str, int]] = {}
 
         def fill(staging: str) -> None:
@@ -312,6 +332,9 @@ class Delivery:
             points.at("write", os.path.join(staging, BUILD_JSON))
             with open(os.path.join(staging, BUILD_JSON), "w", encoding="utf-8") as file:
                 file.write(text(made))
+            self._store.announce_variant(
+                folder, contents_of(made, text(made)), self._traces_of(variant.recipe)
+            )
 
         replace_folder(folder, fill, lambda what: self._listen(Said(what)))
         return made
@@ -338,33 +361,9 @@ class Delivery:
         )
 
 
-def _is_of(folder: str, recipe: str, variant: str) -> bool:
-    """Tell whether a folder is what a build published as this variant."""
-    try:
-        with open(os.path.join(folder, BUILD_JSON), encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and (found.get("recipe"), found.get("variant")) == (
-        recipe,
-        variant,
-    )
-
-
-def _contents(made: Mapping[str, tuple[str, int]], text: str) -> dict[str, str]:
-    """Give the digests of all that a published folder must hold."""
-    contents = {name: digest for name, (digest, _) in made.items()}
-    contents[BUILD_JSON] = digest_bytes(text.encode())
-    return contents
-
-
 def _unpublished(variant: Variant, folder: str) -> VariantResult:
     path = os.path.join(folder, "model.onnx")
     return VariantResult(recipe=variant.recipe, variant=variant.name, path=path, published=False)
-
-
-def _lockable(files: Mapping[str, tuple[str, int]]) -> dict[str, LockedFile]:
-    return {name: LockedFile(digest=digest, bytes=size) for name, (digest, size) in files.items()}
 
 
 def _unlocked(recipe: Recipe, locked: Locked) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import re
+import secrets
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnxbuild.core.values import plain
+from onnxbuild.errors import LockError
 from onnxbuild.project import lock_path
 from onnxbuild.report.result import BuildResult, LockedVariant, RecipeResult
 
@@ -152,18 +154,25 @@ def keep(path: str, text: str) -> bool:
         with open(path, encoding="utf-8") as file:
             if file.read() == text:
                 return False
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
         # Whatever is there instead is no lock.
         pass
     target = os.path.realpath(path)
-    temporary = f"{target}.{os.getpid()}"
+    temporary = f"{target}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, target)
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+        try:
+            with open(temporary, "x", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, target)
+        finally:
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
+    except OSError as error:
+        raise LockError(
+            f"the lock cannot be written: {error.strerror}",
+            where=path,
+            hint="nothing was locked; what was built is kept",
+        ) from error
     return True
 
 

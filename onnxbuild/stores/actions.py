@@ -32,17 +32,17 @@ class Actions(Database):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self.dropped = 0
-        """Traces that were damaged, and are no more."""
+        self.dropped: set[str] = set()
+        """Keys of traces that were damaged, and are no more."""
 
     def traces(self, key: str) -> tuple[Trace, ...]:
-        """Give all traces of a key, oldest first. A damaged one is dropped, and counted."""
+        """Give all traces of a key, oldest first. A damaged one is dropped, and noted."""
         rows = self.ask("SELECT number, body FROM traces WHERE key = ? ORDER BY number", key)
         found = [(number, read_whole(key, body)) for number, body in rows]
         damaged = [(number,) for number, trace in found if trace is None]
         if damaged:
             self.note("DELETE FROM traces WHERE number = ?", damaged)
-            self.dropped += len(damaged)
+            self.dropped.add(key)
         return tuple(trace for _, trace in found if trace is not None)
 
     def record(self, trace: Trace) -> None:

@@ -16,6 +16,9 @@ from onnxbuild.stores.holdings import Holdings, read_holdings
 from onnxbuild.stores.inventory import CONTENT, Item, is_ours, list_items
 from onnxbuild.stores.leases import alone
 from onnxbuild.stores.local import LocalStore
+from onnxbuild.stores.rows import PublishedVariant
+
+RESTORED = "a published file: the next run restores it"
 
 State: TypeAlias = Literal["damaged", "missing", "unreadable"]
 
@@ -72,11 +75,11 @@ def check(store: LocalStore, *, repair: bool = False, threads: int | None = None
     }
     damages: list[Damage] = []
     holdings = Holdings()
-    variants: Mapping[str, Mapping[str, str]] = {}
+    variants: Mapping[str, PublishedVariant] = {}
     try:
         damages += _check_tables(store)
         holdings = read_holdings(store)
-        variants = {name: one.contents for name, one in store.actions.variants().items()}
+        variants = store.actions.variants()
         damages += _check_results(store, holdings, broken, {item.name for item in content})
         damages += _check_rows(store)
     except DamagedCacheError as error:
@@ -91,7 +94,7 @@ def check(store: LocalStore, *, repair: bool = False, threads: int | None = None
         results=len(holdings.traces),
         variants=len(variants),
         damages=tuple(damages),
-        repaired=repair and bool(damages),
+        repaired=repair and any(damage.what != RESTORED for damage in damages),
     )
 
 
@@ -170,22 +173,28 @@ def _check_answers(items: Iterable[Item]) -> Iterator[Damage]:
 
 
 def _check_variants(
-    store: LocalStore, variants: Mapping[str, Mapping[str, str]]
+    store: LocalStore, variants: Mapping[str, PublishedVariant]
 ) -> Iterator[Damage]:
-    for place, contents in variants.items():
+    for place, variant in variants.items():
         folder = store.folder_of(place)
         if not os.path.isdir(folder):
             # Whoever removes a whole variant means it.
             continue
-        for name, digest in contents.items():
-            path = os.path.join(folder, name)
-            state = _look(path, digest)
-            # A build may have published another version while we read.
-            now = store.actions.variant(place)
-            if state and now is not None and now.contents == contents:
-                yield Damage(
-                    state=state, what="a published file: the next run restores it", path=path
-                )
+        damages = list(_compare(folder, variant.contents))
+        if damages and variant.before and not list(_compare(folder, variant.before)):
+            # Whoever was replacing it has not got there, yet or ever.
+            continue
+        # A build may have published another version while we read.
+        if damages and store.actions.variant(place) == variant:
+            yield from damages
+
+
+def _compare(folder: str, contents: Mapping[str, str]) -> Iterator[Damage]:
+    for name, digest in contents.items():
+        path = os.path.join(folder, name)
+        state = _look(path, digest)
+        if state:
+            yield Damage(state=state, what=RESTORED, path=path)
 
 
 def _repair(store: LocalStore, damages: Sequence[Damage], broken: Iterable[Item]) -> None:

@@ -171,6 +171,18 @@ class LocalStore:
         except OSError as error:
             raise files.explain(error, self.root) from error
 
+    def announce_variant(
+        self, folder: str, contents: Mapping[str, str], traces: Iterable[Trace]
+    ) -> None:
+        """Remember that a folder is about to be replaced by one with these contents."""
+        old = self.variant(folder)
+        variant = PublishedVariant(
+            contents=contents,
+            traces=tuple(sorted({*_marks(traces), *(old.traces if old else ())})),
+            before=old.contents if old else {},
+        )
+        self.actions.note_variant(self._place(folder), variant)
+
     def note_variant(
         self, folder: str, contents: Mapping[str, str], traces: Iterable[Trace]
     ) -> None:
@@ -178,12 +190,17 @@ class LocalStore:
 
         The folder is named relative to the store, which holds for a project that is moved with its store.
         """
+        variant = PublishedVariant(contents=contents, traces=tuple(sorted(_marks(traces))))
+        if self.variant(folder) != variant:
+            self.actions.note_variant(self._place(folder), variant)
+
+    def variant(self, folder: str) -> PublishedVariant | None:
+        """Give what is remembered of a published folder."""
+        return self.actions.variant(self._place(folder))
+
+    def _place(self, folder: str) -> str:
         # By real paths: what lies above a link is above its target.
-        place = os.path.relpath(os.path.realpath(folder), os.path.realpath(self.root))
-        marks = sorted({(trace.key, fingerprint(trace)) for trace in traces})
-        variant = PublishedVariant(contents=contents, traces=tuple(marks))
-        if self.actions.variant(place) != variant:
-            self.actions.note_variant(place, variant)
+        return os.path.relpath(os.path.realpath(folder), os.path.realpath(self.root))
 
     def folder_of(self, place: str) -> str:
         """Give the folder that `note_variant` has named."""
@@ -251,3 +268,7 @@ class LocalStore:
             files.rename(path, target)
         except OSError as error:
             raise files.explain(error, path) from error
+
+
+def _marks(traces: Iterable[Trace]) -> set[tuple[str, str]]:
+    return {(trace.key, fingerprint(trace)) for trace in traces}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onnxbuild.core.artifact import Artifact
@@ -22,6 +22,9 @@ class PublishedVariant:
 
     traces: tuple[tuple[str, str], ...]
     """Key and fingerprint of each trace of the build."""
+
+    before: Mapping[str, str] = field(default_factory=dict)
+    """What it held before, while it is being replaced: whoever looks finds one or the other."""
 
 
 def seal(value: Any) -> str:
@@ -50,7 +53,9 @@ def read_variant(row: str) -> PublishedVariant | None:
     if said is None:
         return None
     return PublishedVariant(
-        contents=said["contents"], traces=tuple((key, mark) for key, mark in said["traces"])
+        contents=said["contents"],
+        traces=tuple((key, mark) for key, mark in said["traces"]),
+        before=said["before"],
     )
 
 

@@ -35,7 +35,7 @@ STAGES = """
         return note(model, subprocess.run(program, capture_output=True, check=True).stdout)
 
     def stuck(model):
-        if "onnxbuild-" in os.getcwd():
+        if ".onnxbuild/tmp/" in os.getcwd():
             os.kill(driver(), signal.SIGTERM)
             signal.pause()
         return model
@@ -71,13 +71,12 @@ def make_project(folder, *stages: str) -> None:
 
 def test_what_is_not_reproducible_is_found(tmp_path):
     """Entropy, the clock, places and the order of sets, a child's too; the rest passes, and nothing else changes."""
-    project, temporary = tmp_path / "project", tmp_path / "temporary"
+    project = tmp_path / "project"
     make_project(project, *VARYING, "steady")
-    temporary.mkdir()
     words = ("run", "net.yaml", "--check-reproducible")
 
-    done = onnxbuild(*words, "--json", cwd=project, TMPDIR=str(temporary))
-    passed = onnxbuild(*words, "--only", "steady", cwd=project, TMPDIR=str(temporary))
+    done = onnxbuild(*words, "--json", cwd=project)
+    passed = onnxbuild(*words, "--only", "steady", cwd=project)
 
     found = json.loads(done.stdout)
     assert done.returncode == 1
@@ -85,7 +84,7 @@ def test_what_is_not_reproducible_is_found(tmp_path):
     differing = {item["step"]: item["what"] for item in found["repeated"]["differing"]}
     assert set(differing) == {f"{name}: {name}" for name in VARYING}
     assert all(text.startswith("graph.node[0] MatMul ") for text in differing.values())
-    assert "/temporary/onnxbuild-" in differing["folder: folder"]
+    assert "/.onnxbuild/tmp/" in differing["folder: folder"]
     whys = [item["why"] for item in found["repeated"]["uncompared"]]
     assert sorted(whys)[:2] == ["child: child differs", "clock: clock differs"]
     assert whys.count("it measures time") == len(VARYING) + 1
@@ -94,18 +93,17 @@ def test_what_is_not_reproducible_is_found(tmp_path):
     assert passed.stdout.endswith(
         "6 steps: 6 cached\n\n5 steps gave the same twice; 1 not compared, since it measures time\n"
     )
-    assert list(temporary.iterdir()) == []
+    assert list((project / ".onnxbuild" / "tmp").iterdir()) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 def test_an_interrupt_leaves_no_copy(tmp_path):
     """SIGTERM while all is built again: exit 130, and the copy is gone with what was built there."""
-    project, temporary = tmp_path / "project", tmp_path / "temporary"
+    project = tmp_path / "project"
     make_project(project, "stuck")
-    temporary.mkdir()
 
-    done = onnxbuild("run", "net.yaml", "--check-reproducible", cwd=project, TMPDIR=str(temporary))
+    done = onnxbuild("run", "net.yaml", "--check-reproducible", cwd=project)
 
     assert done.returncode == 130
     assert "interrupted" in done.stderr
-    assert list(temporary.iterdir()) == []
+    assert list((project / ".onnxbuild" / "tmp").iterdir()) == []

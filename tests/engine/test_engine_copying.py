@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from onnxbuild.core.digest import digest_bytes
-from onnxbuild.engine.copying import copied
+from onnxbuild.engine.copying import copied, temporary_folder
 from onnxbuild.engine.setting import Site
 from onnxbuild.errors import OnnxbuildError
 
@@ -31,6 +33,13 @@ def write(site: Site, name: str, text: str = "text") -> tuple[str, str, str]:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
     return ("file", f"./{name}", digest_bytes(text.encode()))
+
+
+@contextmanager
+def copied_apart(site: Site, facts) -> Iterator[Site]:
+    """Copy below a temporary folder."""
+    with temporary_folder() as base, copied(site, "artifacts", facts, base) as copy:
+        yield copy
 
 
 def tree(root: str) -> dict[str, str | None]:
@@ -56,7 +65,7 @@ def test_only_what_was_read_is_copied(site):
     write(site, "a/secret.txt")
     os.chmod(os.path.join(site.root, "a/b.py"), 0o755)
 
-    with copied(site, "artifacts", facts) as copy:
+    with copied_apart(site, facts) as copy:
         found = tree(copy.root)
         mode = os.stat(os.path.join(copy.root, "a/b.py")).st_mode & 0o777
 
@@ -75,7 +84,7 @@ def test_a_folder_that_was_listed_lists_the_same(site):
     write(site, "data/deep/c.txt")
     write(site, ".onnxbuild/blob")
 
-    with copied(site, "artifacts", facts) as copy:
+    with copied_apart(site, facts) as copy:
         found = tree(copy.root)
 
     assert found == {"data": None, "data/a.txt": "read", "data/b.txt": "\0" * 6, "data/deep": None}
@@ -90,7 +99,7 @@ def test_links_lead_to_the_copy_and_never_to_the_original(site, tmp_path):
     os.symlink("../elsewhere", os.path.join(site.root, "out"))
     facts += [("file", "./in/a.txt", facts[0][2]), ("file", "./out/b.txt", digest_bytes(b"other"))]
 
-    with copied(site, "artifacts", facts) as copy:
+    with copied_apart(site, facts) as copy:
         found = tree(copy.root)
         reached = Path(copy.root, "out", "b.txt").read_text()
 
@@ -108,7 +117,7 @@ def test_what_is_outside_is_reached_by_the_same_path(site, tmp_path):
     facts = [("file", str(tmp_path / "shared.txt"), ""), ("listing", str(tmp_path), "")]
     facts.append(("folder", "$named", ""))
 
-    with copied(site, "artifacts", facts) as copy:
+    with copied_apart(site, facts) as copy:
         text = Path(copy.root, "..", "shared.txt").read_text()
         beside = sorted(os.listdir(os.path.dirname(copy.root)))
 
@@ -121,11 +130,11 @@ def test_nothing_is_left(site, tmp_path):
     """The copy goes with its use, however that ends; a file that has changed meanwhile is told."""
     fact = write(site, "a.txt", "one")
 
-    with pytest.raises(ZeroDivisionError), copied(site, "artifacts", [fact]):
+    with pytest.raises(ZeroDivisionError), copied_apart(site, [fact]):
         raise ZeroDivisionError
     write(site, "a.txt", "two")
     with pytest.raises(OnnxbuildError, match="changed since a step read it") as caught, \
-            copied(site, "artifacts", [fact]):  # fmt: skip
+            copied_apart(site, [fact]):  # fmt: skip
         pass
 
     assert caught.value.where == os.path.join(site.root, "a.txt")
@@ -133,7 +142,7 @@ def test_nothing_is_left(site, tmp_path):
 
 
 def test_a_disk_without_room_is_told(site, monkeypatch):
-    """What to do is said: another folder for temporary files."""
+    """What to do is said."""
     fact = write(site, "a.txt")
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("TMPDIR", os.path.dirname(site.root))
@@ -143,7 +152,7 @@ def test_a_disk_without_room_is_told(site, monkeypatch):
 
     monkeypatch.setattr("onnxbuild.engine.copying.clone", refuse)
     with pytest.raises(OnnxbuildError, match="No space left") as caught, \
-            copied(site, "artifacts", [fact]):  # fmt: skip
+            copied_apart(site, [fact]):  # fmt: skip
         pass
 
-    assert "TMPDIR" in caught.value.hint
+    assert "needs room for what the steps read" in caught.value.hint

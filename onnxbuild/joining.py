@@ -1,0 +1,141 @@
+"""Joining a plan, its store, an executor and a witness: what a build needs while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from importlib import import_module
+from queue import SimpleQueue
+from threading import Thread
+
+from onnxbuild.core.events import Event, Listener, Said, StepStarted
+from onnxbuild.core.ports import Executor, Outcome
+from onnxbuild.engine.build import Build
+from onnxbuild.engine.explain import in_one_line
+from onnxbuild.errors import UsageError
+from onnxbuild.observe.witness import NetWitness
+from onnxbuild.outlook import Room
+from onnxbuild.planner import find_label
+from onnxbuild.registry import resolve
+from onnxbuild.report.locked import Locked
+from onnxbuild.workplace import Workplace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a build goes about it: what is asked of this one call."""
+
+    jobs: int | None = None
+    """Steps that run at once; None for what the settings say."""
+
+    keep_going: bool | None = None
+    """After a failure, still run what does not depend on it; None for what the settings say."""
+
+    rerun: Sequence[str] = ()
+    """Steps that run even if they are cached."""
+
+    no_cache: bool = False
+    """All steps do."""
+
+    locks: Mapping[str, Locked] = field(default_factory=dict)
+    """By recipe, what its published models must be."""
+
+
+DEFAULT = How()
+
+
+@contextmanager
+def join(workplace: Workplace, how: How, hear: Listener, hash_seed: str = "") -> Iterator[Build]:
+    """Join a plan, its store, an executor and a witness for the time of one build.
+
+    With a `hash_seed` always in workers that are processes of their own: only those can have one.
+    """
+    settings, site, store = workplace.settings, workplace.site, workplace.store
+    if how.jobs is not None and how.jobs < 1:
+        raise UsageError(f"steps that run at once must be at least 1, not {how.jobs}")
+    slots = how.jobs or settings.jobs or os.cpu_count() or 1
+    labels = [step.label for step in workplace.plan.steps]
+    forced = {find_label(word, labels) for word in how.rerun}
+    latest = workplace.latest()
+    outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
+    with (
+        store.lease(),
+        store.folder() if store.is_writable else nullcontext("") as folder,
+        NetWitness(site.root, site.ignored, site.roots) as witness,
+        # Inline executors fork, and a fork amid an import never gets past it.
+        _writer_loading(hear, may_load=not hash_seed and settings.executor != "inline") as listen,
+    ):
+        executor = _make_executor(workplace, outcomes, slots, folder, hash_seed)
+        room = _make_room(workplace, hear, slots, lambda: process)
+        process = Build(
+            workplace.plan.steps,
+            store=store,
+            executor=executor,
+            outcomes=outcomes,
+            site=site,
+            jobs=slots,
+            keep_going=settings.keep_going if how.keep_going is None else how.keep_going,
+            timeout=settings.timeout,
+            rerun=lambda step: how.no_cache or step.label in forced,
+            why=lambda step, made_of, traces: in_one_line(
+                workplace.why(step, made_of, traces, latest)
+            ),
+            listen=listen,
+            witness=witness,
+            folder=folder,
+            refuse=room.refuse if settings.forecast else lambda _: None,
+        )
+        try:
+            yield process
+            if witness.gap:
+                hear(Said(f"what native code reads may go unseen: {witness.gap}"))
+        finally:
+            executor.close()
+            process.close()
+
+
+def _make_executor(
+    workplace: Workplace,
+    outcomes: SimpleQueue[tuple[str, Outcome]],
+    slots: int,
+    folder: str,
+    hash_seed: str,
+) -> Executor:
+    """Give what runs the steps; its temporary files go below `folder`, where a collection finds them."""
+    name = "process" if hash_seed else workplace.settings.executor
+    seed = {"hash_seed": hash_seed} if hash_seed else {}
+    made: Executor = resolve("executors", name)(
+        lambda job, outcome: outcomes.put((job, outcome)), slots, folder=folder, **seed
+    )
+    return made
+
+
+def _make_room(
+    workplace: Workplace, hear: Listener, slots: int, process: Callable[[], Build]
+) -> Room:
+    """Give what looks whether the steps fit, and has fewer of them run at once where all would not."""
+
+    def narrow(fitting: int) -> None:
+        process().scheduler.jobs = fitting
+        hear(Said(f"{fitting} at once instead of {slots}: more steps do not fit into memory"))
+
+    return Room(workplace, narrow, slots=slots)
+
+
+@contextmanager
+def _writer_loading(hear: Listener, *, may_load: bool) -> Iterator[Listener]:
+    """Give a listener that, when the first step starts, begins to load what publishing will need."""
+    writer = Thread(target=import_module, args=("onnxbuild.graph.save",))
+
+    def listen(event: Event) -> None:
+        if may_load and isinstance(event, StepStarted) and writer.ident is None:
+            writer.start()
+        hear(event)
+
+    try:
+        yield listen
+    finally:
+        if writer.ident is not None:
+            writer.join()
