@@ -203,7 +203,8 @@ class Database:
         connection.execute("PRAGMA synchronous=FULL")
         self._check_layout(connection)
         connection.executescript(TABLES)
-        connection.execute(f"PRAGMA user_version={LAYOUT}")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
+            connection.execute(f"PRAGMA user_version={LAYOUT}")
 
     def _check_layout(self, connection: sqlite3.Connection) -> None:
         layout = connection.execute("PRAGMA user_version").fetchone()[0]

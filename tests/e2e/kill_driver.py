@@ -73,7 +73,12 @@ def try_once(
     wrong = []
     victim = chance.choice(VICTIMS)
     with tempfile.TemporaryFile("w+") as printed:
-        build = subprocess.Popen(CALL, cwd=folder, stdout=printed, stderr=printed, text=True)
+        temporary = os.path.join(folder, "elsewhere")
+        os.mkdir(temporary)
+        build = subprocess.Popen(
+            CALL, cwd=folder, stdout=printed, stderr=printed, text=True,
+            env=os.environ | {"TMPDIR": temporary},
+        )  # fmt: skip
         with suppress(subprocess.TimeoutExpired):
             build.wait(chance.uniform(0, length))
         was_running = build.poll() is None
@@ -100,6 +105,7 @@ def try_once(
     if any(now.get(trace) != build_id for trace, build_id in finished.items()):
         wrong.append("a step ran again that had finished")
     wrong += leftovers(folder)
+    wrong += [f"left outside of the store: {name}" for name in os.listdir(temporary)]
     return {"killed": was_running, "finished": bool(finished), "wrong": wrong, "victim": victim}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
+import sys
 
 import pytest
 from small_project import onnxbuild
@@ -57,6 +59,52 @@ def test_a_store_that_cannot_be_written_serves_what_it_holds(read_only):
     assert (published / "model.onnx").read_bytes() == before
     assert checked.returncode == 0, checked.stdout
     assert measured.returncode == 0, measured.stderr
+
+
+def test_what_a_killed_build_has_finished_is_served_without_writing(stamping, mount):
+    """It lies in sqlite's log only, which is read in a copy."""
+    with open(stamping / "own.py", "a", encoding="utf-8") as file:
+        file.write("\n\n")
+    code = (
+        "import os, signal, onnxbuild\n"
+        "from onnxbuild.report.delivery import Delivery\n"
+        "Delivery.deliver = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "onnxbuild.run('net.yaml', ['settings.executor=inline'])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=stamping, check=False)
+    store = stamping / ".onnxbuild"
+    assert killed.returncode == -signal.SIGKILL
+    assert (store / "actions.sqlite-wal").stat().st_size > 0
+    mount(store, "--bind", store)
+    mount(store, "-o", "remount,ro,bind")
+
+    done = onnxbuild("run", "net.yaml", cwd=stamping)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith(" cached")
+
+
+def test_collecting_makes_room_on_a_full_disk(stamping, mount):
+    """What dead builds have left goes before the tables are opened, which needs some room itself."""
+    folder = stamping / "small"
+    mount(folder, "-t", "tmpfs", "-o", "size=4m", "tmpfs")
+    store = folder / "store"
+    shutil.copytree(stamping / ".onnxbuild", store)
+    left = store / "tmp" / "tmpabcdefgh"
+    left.write_bytes(bytes(2 << 20))
+    os.utime(left, (1, 1))
+    with open(folder / "fill", "wb") as file:
+        while True:
+            try:
+                os.write(file.fileno(), bytes(4096))
+            except OSError:
+                break
+
+    done = onnxbuild("cache", "gc", cwd=stamping, ONNXBUILD_STORE=str(store))
+
+    assert done.returncode == 0, done.stderr
+    assert not left.exists()
+    assert "2.1 MB" in done.stdout
 
 
 @pytest.mark.parametrize("executor", ["process", "inline"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import onnx_project
 import pytest
 from onnx_project import write_stage
 from small_project import onnxbuild
@@ -85,3 +86,15 @@ def test_a_lock_is_no_recipe_and_a_sweep_has_none(stamping):
 
     assert taken.returncode == swept.returncode == 2
     assert "net.lock.yaml is a lock file, not a recipe" in taken.stderr
+
+
+def test_two_recipes_cannot_have_one_lock(tmp_path):
+    """Refused before anything is built."""
+    onnx_project.make_project(tmp_path)
+    (tmp_path / "net.yml").write_text((tmp_path / "net.yaml").read_text())
+
+    done = onnxbuild("lock", "net.yaml", "net.yml", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "net.yaml and net.yml would have one lock: net.lock.yaml" in done.stderr
+    assert not (tmp_path / "net.lock.yaml").exists()

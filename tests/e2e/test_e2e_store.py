@@ -82,6 +82,60 @@ def test_what_is_spared_is_all_that_a_build_needs(sweeping):
     assert model.read_bytes() == before
 
 
+def test_sources_beside_published_models_are_observed(tmp_path):
+    """A folder for published models may be one that holds what they are made of."""
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "pyproject.toml").write_text("")
+    recipe = RECIPE.replace("net.onnx", "models/net.onnx") + "settings: {artifacts: models}\n"
+    (project / "net.yaml").write_text(recipe)
+    write_model(project / "models" / "net.onnx", 0)
+    call = ("run", "net.yaml", "settings.executor=inline")
+    onnxbuild(*call, cwd=project)
+    idle = onnxbuild(*call, "settings.jobs=1", cwd=project)
+    before = {path.name for path in (project / "models" / "net" / "slim").iterdir()}
+    write_model(project / "models" / "net.onnx", 1)
+
+    done = onnxbuild(*call, cwd=project)
+
+    assert idle.stdout.splitlines()[-1].endswith("6 cached"), idle.stderr
+    assert done.returncode == 0, done.stderr
+    assert " ran" in done.stdout.splitlines()[-1]
+    assert {path.name for path in (project / "models" / "net" / "slim").iterdir()} > before
+
+
+def test_what_was_changed_by_hand_is_said_and_restored(sweeping):
+    """One line for each file; no step runs."""
+    published = sweeping / "artifacts" / "net"
+    folder = published / min(os.listdir(published)) / "slim"
+    (data,) = folder.glob("*.data")
+    (folder / "model.onnx").unlink()
+    data.write_bytes(b"edited")
+
+    done = onnxbuild(*SWEEP, cwd=sweeping)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith(" cached")
+    assert (
+        f"{(folder / 'model.onnx').relative_to(sweeping)} is missing; it is restored" in done.stderr
+    )
+    assert f"{data.relative_to(sweeping)} is not what was published; it is restored" in done.stderr
+    assert data.stat().st_size > 1000
+
+
+def test_a_moved_project_keeps_what_it_has_published(swept, tmp_path):
+    """A store elsewhere knows a project by its place; the folders of the project that collects count as well."""
+    moved = tmp_path / "moved"
+    shutil.copytree(swept, moved, ignore=shutil.ignore_patterns(".onnxbuild"))
+    store = tmp_path / "far" / "away" / "store"
+    shutil.copytree(swept / ".onnxbuild", store)
+
+    onnxbuild("cache", "gc", "--max-size", "0B", cwd=moved, ONNXBUILD_STORE=str(store))
+    done = onnxbuild(*SWEEP, cwd=moved, ONNXBUILD_STORE=str(store))
+
+    assert done.stdout.splitlines()[-1].endswith(" cached"), done.stdout
+
+
 def test_a_setting_keeps_the_store_small(sweeping):
     """Each build that ran a step collects at its end; what it has just published stays."""
     shutil.rmtree(sweeping / "artifacts")
