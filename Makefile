@@ -37,6 +37,7 @@ bench: .venv/test.stamp
 	@$(BIN)/python benchmarks/cached.py
 	@$(BIN)/python benchmarks/edits.py
 	@$(BIN)/python benchmarks/cold.py
+	@$(BIN)/python benchmarks/store.py
 
 clean:
 	@rm -rf .venv .onnxbuild artifacts build dist .coverage .hypothesis \

@@ -1,4 +1,4 @@
-"""The file layer: every write, flush, rename and removal of a store or a publish goes through here.
+"""The file layer of stores and publishing: writing, moving and removing so that a crash leaves all or nothing.
 
 The order of a write is: temporary file, flush, rename, flush of the folder. Whoever crashes at any
 point leaves either nothing or the whole content under its name.

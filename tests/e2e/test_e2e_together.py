@@ -14,6 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from itertools import islice
+from threading import Timer
 
 import numpy as np
 import onnx
@@ -112,6 +113,10 @@ def gate(place):
         yield file
 
 
+PATIENCE = 240.0
+"""Seconds after which a build is taken for one that waits for ever."""
+
+
 @pytest.fixture
 def start(place):
     """Give a function that begins to build a recipe by its number."""
@@ -126,14 +131,20 @@ def start(place):
                 stderr=subprocess.PIPE,
                 text=True,
             )
+            # A build that waits for ever fails the test; it does not hang it.
+            timer = Timer(PATIENCE, build.kill)
+            timer.start()
+            stack.callback(timer.cancel)
             return stack.enter_context(build)
 
         yield begin
 
 
-def read_until(build, beginning):
-    """Read what a build says up to a line, and give that."""
+def read_until(build, beginning, heard=None):
+    """Read what a build says up to a line, and give that; all goes to `heard`."""
     for line in build.stderr:
+        if heard is not None:
+            heard.append(line)
         if line.startswith(beginning):
             return line
     return ""
@@ -147,19 +158,25 @@ def read_doc_string(place, number, variant):
 def test_eight_builds_run_each_action_once(place, start, gate):
     """Four recipes, each built by two processes: all wait for the one that runs the shared stage, and say so."""
     builds = [start(number) for number in NUMBERS * 2]
+    heard = []
 
     with ThreadPoolExecutor(len(builds)) as pool:
-        said = [pool.submit(read_until, build, "waits   shared") for build in builds]
+        said = [pool.submit(read_until, build, "waits   shared", heard) for build in builds]
         # The one that runs it says nothing more before the gate opens.
         waiting = [each.result() for each in islice(as_completed(said), len(builds) - 1)]
         gate.close()
-        for each in [pool.submit(build.stderr.read) for build in builds]:
+        for each in [pool.submit(read_until, build, "the end", heard) for build in builds]:
             each.result()
         codes = [build.wait() for build in builds]
 
     assert codes == [0] * len(builds)
     (holder,) = {line.partition(": process ")[2].split()[0] for line in waiting}
     assert int(holder) in {build.pid for build in builds}
+    # What each build says that it ran: steps of our own are run as seldom as those that log.
+    ran = Counter(line.rsplit("  ", 1)[0] for line in heard if line.startswith("ran "))
+    assert ran
+    assert max(ran.values()) <= len(NUMBERS)
+    assert {ran[label] for label in ran if "last" not in label} == {1}
     logged = Counter((place / "ran").read_text().split())
     assert logged == {"rows": 1, "shared": 1, "metric": 2} | {f"last{n}": 1 for n in NUMBERS}
     store = LocalStore(str(place / "project" / ".onnxbuild"))

@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from onnxbuild.core import points
 from onnxbuild.core.digest import digest_file
 from onnxbuild.engine import publish
 from onnxbuild.errors import StoreError
@@ -130,3 +131,32 @@ def test_intact_means_every_file_by_digest(tmp_path):
     assert (whole, edited) == (True, False)
     assert not publish.is_intact(str(target), contents, digest_file)
     assert not publish.is_intact(str(tmp_path / "none"), contents, digest_file)
+
+
+def test_published_files_are_durable_before_they_are_in_place(tmp_path, monkeypatch):
+    """Every one of them, and the folder's names: a power cut leaves the old or the new."""
+    flushed, sync, exchanged = set(), os.fsync, []
+
+    def note(handle):
+        flushed.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def look(what, path):
+        if what == "rename" and path == str(target):
+            (staging,) = (item for item in target.parent.iterdir() if item.name.startswith("."))
+            inodes = {item.stat().st_ino for item in (staging, *staging.iterdir())}
+            exchanged.append(inodes <= flushed)
+
+    def fill(folder):
+        for name in ("model.onnx", "build.json"):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write("{}")
+
+    target = tmp_path / "net" / "fp32"
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(points, "at", look)
+    for _ in range(2):
+        publish.replace(str(target), fill, str)
+
+    assert exchanged == [True, True]
+    assert target.parent.stat().st_ino in flushed

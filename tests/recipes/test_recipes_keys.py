@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -184,3 +184,72 @@ def test_inputs_have_an_order():
     assert all(before[variant][0] != after[variant][0] for variant in before)
     labels = [step.label for step in make_plan([recipe, backwards]).steps]
     assert labels.count("export") == labels.count("reference") == labels.count("samples") == 2
+
+
+SECTIONS = (
+    "model",
+    "inputs",
+    "outputs",
+    "dynamic_axes",
+    "dims",
+    "export",
+    "replace",
+    "data",
+    "pass_env",
+)
+
+WITHOUT = {
+    "export.external_data": "how a model is written when it is published",
+}
+"""Fields that change no result of a step, and why."""
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Give the place, type and value of every field below a section."""
+    if dataclasses.is_dataclass(value):
+        said = hints(type(value))
+        for field in dataclasses.fields(value):
+            hint = said[field.name.removesuffix("_")]
+            yield from _leaf(hint, getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaf(type(item), item, f"{path}.{name}")
+
+
+def _leaf(hint: Any, value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if dataclasses.is_dataclass(value) or (isinstance(value, Mapping) and value):
+        yield from leaves(value, path)
+    else:
+        yield path.removeprefix("."), hint, value
+
+
+def put(value: Any, place: list[str], leaf: Any) -> Any:
+    """Give a section with another value at one place."""
+    if not place:
+        return leaf
+    head, *rest = place
+    if isinstance(value, Mapping):
+        return {**value, head: put(value[head], rest, leaf)}
+    return replace(value, **{head: put(getattr(value, head), rest, leaf)})
+
+
+FIELDS = [
+    pytest.param(name, place, hint, value, id=f"{name}-{place}")
+    for name in NAMES
+    for section in SECTIONS
+    for place, hint, value in _leaf(None, getattr(read(name), section), section)
+    # What no step uses, and what holds nothing to change.
+    if not place.startswith("data.other") and (place, value) != ("replace", {})
+]
+
+
+@pytest.mark.parametrize(("name", "place", "hint", "value"), FIELDS)
+def test_each_field_that_changes_a_result_is_in_a_key(name, place, hint, value):
+    """Whatever is said of model, inputs, dimensions, export, replacements and data."""
+    recipe = read(name)
+    other = (*(value or ()), "other") if place in {"outputs", "pass_env"} else another(hint, value)
+
+    changed = put(recipe, place.split("."), other)
+
+    assert changed != recipe
+    assert (list_keys(changed) == list_keys(recipe)) == (place in WITHOUT)
