@@ -16,7 +16,7 @@ from onnxbuild.core.ports import ASKED
 from onnxbuild.core.step import Step
 from onnxbuild.core.trace import Fact, Trace
 from onnxbuild.engine.build import Build
-from onnxbuild.engine.explain import explain_missing
+from onnxbuild.engine.explain import GONE, explain_missing
 from onnxbuild.engine.publish import BUILD_JSON, STAGING
 from onnxbuild.engine.setting import Site
 from onnxbuild.errors import StoreError, UsageError
@@ -72,10 +72,15 @@ class Workplace:
         latest: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Name the causes for which a step must run; `latest` is what `latest()` gave before the build."""
+        latest = self.latest() if latest is None else latest
+        previous = self.previous(step, latest)
+        if not traces and previous is None and identify(step) in latest:
+            # Collected, or damaged: how it differs from what is wanted is not known any more.
+            return [GONE]
         return explain_missing(
             ingredients,
             traces,
-            self.previous(step, latest),
+            previous,
             self.site.root,
             self.site.roots,
             self.store.known_files(),

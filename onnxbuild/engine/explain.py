@@ -9,6 +9,7 @@ from onnxbuild.core.facts import now
 from onnxbuild.core.trace import Trace
 
 NEVER = "nothing like it was ever built"
+GONE = "its earlier result is no longer in the store"
 SHOWN = 3
 """Causes named in one line; the rest are counted."""
 
@@ -42,9 +43,7 @@ def explain_missing(
         return min(changes, key=len)
     if previous is None:
         return [NEVER]
-    return list(_differences(previous.ingredients, ingredients)) or [
-        "its earlier result is no longer in the store"
-    ]
+    return list(_differences(previous.ingredients, ingredients)) or [GONE]
 
 
 def in_one_line(causes: Sequence[str]) -> str:
@@ -131,5 +130,5 @@ def _options(old: Any, new: Any, path: str) -> Iterator[str]:
 
 
 def _show(value: Any) -> str:
-    text = repr(value) if not isinstance(value, str) else value
+    text = repr(value) if not isinstance(value, str) else value or "none"
     return text if len(text) <= 60 else text[:57] + "…"  # noqa: PLR2004 - keeps a cause on one line

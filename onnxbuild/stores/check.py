@@ -92,7 +92,7 @@ def check(store: LocalStore, *, repair: bool = False, threads: int | None = None
         files=len(items),
         bytes=sum(item.size for item in items),
         results=len(holdings.traces),
-        variants=len(variants),
+        variants=sum(os.path.isdir(store.folder_of(place)) for place in variants),
         damages=tuple(damages),
         repaired=repair and any(damage.what != RESTORED for damage in damages),
     )

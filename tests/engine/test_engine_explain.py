@@ -71,7 +71,7 @@ OLD = {
         ({"variables": {"HF_HOME": "b3:y"}}, ["the environment variable HF_HOME changed"]),
         ({"code": "b3:d"}, ["onnxbuild's own code for it changed"]),
         ({"threads": 2}, ["threads: 1 → 2"]),
-        ({"machine": "x86_64 avx2"}, ["class of processor:  → x86_64 avx2"]),
+        ({"machine": "x86_64 avx2"}, ["class of processor: none → x86_64 avx2"]),
         ({"version": 3}, ["version of keys: 2 → 3"]),
     ],
 )
