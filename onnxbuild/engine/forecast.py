@@ -13,6 +13,9 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import ContentStore
 from onnxbuild.core.step import Step
 
+LIBRARIES = 350_000_000
+"""Bytes that torch and the ONNX libraries take once they are imported, as measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
@@ -105,17 +108,19 @@ def _simulate(steps: Sequence[Step], slots: int, costs: Mapping[int, Cost]) -> t
             consumers.setdefault(source, []).append(number)
     ready = deque(number for number, sources in waits.items() if not sources)
     running: list[tuple[float, int]] = []
-    clock, memory, most = 0.0, 0, 0
-    nothing = Cost(seconds=0.0, memory=0, stored=0)
+    # Workers are forked from one server: what the smallest of them takes of libraries, all of them share.
+    shared = min((min(cost.memory, LIBRARIES) for cost in costs.values()), default=0)
+    clock, memory, most = 0.0, shared, 0
+    nothing = Cost(seconds=0.0, memory=shared, stored=0)
     while ready or running:
         while ready and len(running) < slots:
             number = ready.popleft()
             cost = costs.get(number, nothing)
             heapq.heappush(running, (clock + cost.seconds, number))
-            memory += cost.memory
+            memory += cost.memory - shared
         most = max(most, memory)
         clock, ended = heapq.heappop(running)
-        memory -= costs.get(ended, nothing).memory
+        memory -= costs.get(ended, nothing).memory - shared
         for number in consumers.get(ended, ()):
             waits[number].discard(ended)
             if not waits[number]:
