@@ -14,6 +14,7 @@ from onnxbuild.cli.arguments import add_json, add_recipes, at_least_one, split
 from onnxbuild.cli.progress import watch
 from onnxbuild.cli.summary import summarize
 from onnxbuild.core.events import Event, StepCached, StepFailed, StepRan
+from onnxbuild.errors import UsageError
 from onnxbuild.joining import How
 from onnxbuild.report.result import BuildResult
 from onnxbuild.workplace import Workplace, open_workplace
@@ -59,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Build, and print what came of it."""
     if options.dry_run:
-        from onnxbuild.cli import plan
-
-        return plan.main(options)
+        return _plan(options)
     recipes, overrides = split(options.words)
     with (
         open_workplace(
@@ -94,6 +93,22 @@ def main(options: argparse.Namespace) -> int:
         again = result.as_cached()
         fast.remember(workplace, built.facts, *_write(again, as_json=options.json))
     return result.exit_code
+
+
+def _plan(options: argparse.Namespace) -> int:
+    """Only show the plan. Raises `UsageError` for what only a build can find out."""
+    from onnxbuild.cli import plan
+
+    for word, is_asked in (
+        ("--locked", options.locked),
+        ("--check-reproducible", options.check_reproducible),
+    ):
+        if is_asked:
+            raise UsageError(
+                f"{word} compares what is built, and --dry-run builds nothing",
+                hint="leave out one of them",
+            )
+    return plan.main(options)
 
 
 def _read_how(options: argparse.Namespace, workplace: Workplace) -> How:

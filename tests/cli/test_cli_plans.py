@@ -179,3 +179,12 @@ def test_long_causes_are_broken_into_lines() -> None:
     assert " ".join(row[1] for row in rows if row[0] != "slim") == why
     assert [row[0] for row in rows] == ["export", *[""] * (len(rows) - 2), "slim"]
     assert max(map(len, table(header, rows).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("word", ["--locked", "--check-reproducible"])
+def test_what_only_a_build_finds_out_has_no_dry_run(onnxbuild, project, word):
+    """Refused in words, rather than left out in silence."""
+    done = onnxbuild("run", "tiny.yaml", "-n", word)
+
+    assert done.returncode == 2
+    assert f"{word} compares what is built, and --dry-run builds nothing" in done.stderr
