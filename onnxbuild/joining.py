@@ -11,7 +11,8 @@ from queue import SimpleQueue
 from threading import Thread
 
 from onnxbuild.core.events import Event, Listener, Said, StepStarted
-from onnxbuild.core.ports import Executor, Outcome
+from onnxbuild.core.ports import Executor, Failure, Outcome
+from onnxbuild.core.step import Step
 from onnxbuild.engine.build import Build
 from onnxbuild.engine.explain import in_one_line
 from onnxbuild.errors import UsageError
@@ -85,7 +86,7 @@ def join(workplace: Workplace, how: How, hear: Listener, hash_seed: str = "") ->
             listen=listen,
             witness=witness,
             folder=folder,
-            refuse=room.refuse if settings.forecast else lambda _: None,
+            refuse=_refusal(executor, room) if settings.forecast else lambda _: None,
         )
         try:
             yield process
@@ -94,6 +95,16 @@ def join(workplace: Workplace, how: How, hear: Listener, hash_seed: str = "") ->
         finally:
             executor.close()
             process.close()
+
+
+def _refusal(executor: Executor, room: Room) -> Callable[[Step], Failure | None]:
+    """Give what refuses a step that cannot fit; workers get ready while it is looked at."""
+
+    def refuse(step: Step) -> Failure | None:
+        executor.prepare(())
+        return room.refuse(step)
+
+    return refuse
 
 
 def _make_executor(
