@@ -17,6 +17,8 @@ import time
 from cached import write_chain
 from measure import RECIPES, median, onnxbuild, project, run, verdict
 
+from onnxbuild.executors.family import find_family
+
 SWEEPS = 1.2
 """Budget: bytes of the store over those of the unique weights, after ten sweeps of one model."""
 
@@ -164,29 +166,11 @@ def watch_memory(command: list[str], folder: str) -> tuple[int, float]:
             output, errors = child.communicate(timeout=0.05)
             break
         except subprocess.TimeoutExpired:
-            most = max(most, sum(map(anonymous_bytes, [child.pid, *descendants(child.pid)])))
+            most = max(most, sum(map(anonymous_bytes, find_family(child.pid))))
     if child.returncode:
         raise SystemExit(f"the build failed:\n{output.decode()}{errors.decode()}")
     json.loads(output)
     return most, time.perf_counter() - began
-
-
-def descendants(pid: int) -> list[int]:
-    """Give the processes below one."""
-    children: dict[int, list[int]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", encoding="utf-8") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(name))
-    found, pending = [], [pid]
-    while pending:
-        below = children.get(pending.pop(), [])
-        found += below
-        pending += below
-    return found
 
 
 def anonymous_bytes(pid: int) -> int:

@@ -30,14 +30,3 @@ def free_space(path: str) -> int:
         path = os.path.dirname(path)
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
-
-
-def same_disk(one: str, other: str) -> bool:
-    """Tell whether two folders, which may have yet to be made, lie on the same disk."""
-    return _device(one) == _device(other)
-
-
-def _device(path: str) -> int:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return os.stat(path).st_dev

@@ -6,21 +6,18 @@ out. Names in a folder that was listed are there, with nothing in those files th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from onnxbuild.core import files
 from onnxbuild.core.digest import digest_file
 from onnxbuild.core.facts import UNLISTED, find_path
 from onnxbuild.core.trace import Fact
 from onnxbuild.engine.setting import Site
 from onnxbuild.errors import OnnxbuildError
-
-CLONE = 0x40049409
-"""FICLONE of ioctl_ficlone(2): share the blocks of a file, where the file system can."""
 
 STORE = ".onnxbuild"
 """The folder in the copy that takes its store."""
@@ -164,10 +161,6 @@ class _Copying:
 
 def clone(source: str, target: str) -> None:
     """Copy a file with its permissions, sharing its blocks where the file system can."""
-    with open(source, "rb") as original, open(target, "xb") as copy:
-        try:
-            fcntl.ioctl(copy.fileno(), CLONE, original.fileno())
-        except OSError:
-            # Another file system, or one that shares nothing.
-            shutil.copyfileobj(original, copy, 1 << 20)
+    with open(target, "xb") as copy:
+        files.append(source, copy)
     shutil.copymode(source, target)

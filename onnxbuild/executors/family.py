@@ -61,14 +61,7 @@ def kill_orphans(known: set[int]) -> None:
 
 def kill_family(leader: int) -> None:
     """Kill a process that adopts orphans, its group, and all its descendants in whatever group."""
-    family = {leader}
-    if LINUX:
-        parents = {pid: parent for pid, parent, _ in _processes()}
-        grown = True
-        while grown:
-            children = {pid for pid, parent in parents.items() if parent in family} - family
-            family |= children
-            grown = bool(children)
+    family = find_family(leader)
     kill_group(leader)
     for pid in family:
         with contextlib.suppress(ProcessLookupError):
@@ -100,6 +93,18 @@ def _environment(pid: int) -> bytes:
     except OSError:
         # Gone meanwhile, or another user's.
         return b""
+
+
+def find_family(leader: int) -> set[int]:
+    """List a process and all its descendants, in whatever group; elsewhere than on Linux itself alone."""
+    family = {leader}
+    parents = {pid: parent for pid, parent, _ in _processes()} if LINUX else {}
+    grown = True
+    while grown:
+        children = {pid for pid, parent in parents.items() if parent in family} - family
+        family |= children
+        grown = bool(children)
+    return family
 
 
 def find_children(parent: int) -> set[int]:

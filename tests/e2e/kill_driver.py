@@ -20,27 +20,12 @@ from contextlib import suppress
 from crash_driver import leftovers
 from forked import published, traces
 
+from onnxbuild.executors.family import find_family
+
 VICTIMS = ("build", "worker", "all")
 CALL = [sys.executable, "-P", "-m", "onnxbuild", "run", "net.yaml"]
 PATIENCE = 30.0
 """Seconds in which what belongs to a killed build must be gone."""
-
-
-def descendants(pid: int) -> list[int]:
-    """Give all processes that a process has started, and those that these have."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError), open(f"/proc/{name}/stat", encoding="utf-8") as file:
-                children.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(
-                    int(name)
-                )
-    found, pending = [], [pid]
-    while pending:
-        below = children.get(pending.pop(), [])
-        found += below
-        pending += below
-    return found
 
 
 def is_alive(pid: int) -> bool:
@@ -54,7 +39,7 @@ def is_alive(pid: int) -> bool:
 
 def kill(build: subprocess.Popen[str], victim: str, chance: random.Random) -> list[int]:
     """Kill what was chosen; give the processes that must be gone soon."""
-    below = descendants(build.pid)
+    below = sorted(find_family(build.pid) - {build.pid})
     chosen = [build.pid]
     if victim == "worker":
         chosen = [chance.choice(below)] if below else []
