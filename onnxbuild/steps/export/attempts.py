@@ -26,6 +26,7 @@ from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.measure import compare, judge, measure
+from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.replace import replace_modules
 from onnxbuild.steps.export.settle import settle
@@ -130,6 +131,7 @@ def _export_with(
     doubts: list[Doubt],
 ) -> Artifact:
     model = exporters.run_exporter(name, adapter, values, target, options, work, doubts)
+    name_nodes(model, {path for path, _ in adapter.module.named_modules() if path})
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
