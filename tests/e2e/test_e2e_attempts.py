@@ -61,9 +61,10 @@ def test_a_failed_attempt_is_a_step_that_is_kept(folder):
     edited = run(folder)
 
     assert "export (may grow)" in plan
-    assert [
-        label for label in ran(first) if label.startswith("export")
-    ] == ["export", "export with torchscript"]
+    assert [label for label in ran(first) if label.startswith("export")] == [
+        "export",
+        "export with torchscript",
+    ]
     assert ran(again) == ran(loose) == []
     assert "net.py changed" in told.partition("export")[2]
     assert {"export", "export with torchscript"} <= set(ran(edited))

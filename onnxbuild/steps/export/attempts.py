@@ -115,7 +115,7 @@ def _go_on(
         where=error.where,
         hint=error.hint,
         doubts=tuple(dict.fromkeys(trial.doubts)),
-        captured=trial.captured,
+        reached=trial.reached,
     )
     attempts = (*options.attempts, failed)
     work.notes["attempts"] = _list(attempts)
@@ -162,6 +162,7 @@ def _export_with(
     values: Sequence[torch.Tensor],
 ) -> Artifact:
     model = exporters.run_exporter(trial, adapter, values, target, options, work)
+    trial.reached = "checks"
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)

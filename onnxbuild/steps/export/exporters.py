@@ -24,7 +24,7 @@ from onnxbuild.steps.export.between import between, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST, Doubt, Way
+from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST, Doubt, Stage, Way
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
 
@@ -90,8 +90,8 @@ class Trial:
     doubts: list[Doubt]
     """Sizes at which the graph may not be the model."""
 
-    captured: bool = True
-    """torch.export has captured the model, or was not asked to."""
+    reached: Stage = "capture"
+    """How far it got."""
 
 
 def run_exporter(
@@ -136,10 +136,8 @@ def _dynamo(
     # Without names first. Named dimensions are contracts: torch refuses a model that holds for some sizes
     # only, or where one dimension follows from another, and a second capture costs as much as the first.
     # The declared names come afterwards, and the checks see what came out.
-    trial.captured = False
     strict = trial.way == "dynamo strict"
     program = _capture(adapter, values, target, options, named=False, strict=strict)
-    trial.captured = True
     fixed = _fixed(program, target)
     if fixed:
         try:
@@ -149,6 +147,7 @@ def _dynamo(
             log_traceback(error)
             say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
     trial.doubts += guarded(program, target)
+    trial.reached = "translation"
     result = torch.onnx.export(
         program,
         (),

@@ -17,6 +17,9 @@ DYNAMO_LEAST = 18
 Way: TypeAlias = Literal["dynamo", "torchscript", "dynamo strict"]
 """An exporter, and how it is called."""
 
+Stage: TypeAlias = Literal["capture", "translation", "checks"]
+"""How far a way got: the model is captured, its operators are translated, the graph is held against the recipe."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
@@ -40,8 +43,8 @@ class Attempt:
     doubts: tuple[Doubt, ...] = ()
     """What it found doubtful: that is of the model, and holds for the next way too."""
 
-    captured: bool = True
-    """torch.export had captured the model before something went wrong, or was not asked to."""
+    reached: Stage = "capture"
+    """Where it ended."""
 
 
 def first_ways(export: Export) -> tuple[tuple[Way, ...], str]:
@@ -66,7 +69,8 @@ def next_way(export: Export, failed: Sequence[Attempt]) -> Way | None:
     ways, _ = first_ways(export)
     tried = {attempt.way for attempt in failed}
     left = [way for way in ways if way not in tried]
-    # What strict mode does otherwise is the capture. Where that went well, it helps nothing.
-    if any(attempt.way == "dynamo" and attempt.captured for attempt in failed):
+    # What strict mode does otherwise is the capture, which may keep a size open that was fixed. It does not
+    # help where an operator of a captured program has no translation.
+    if any(item.way == "dynamo" and item.reached == "translation" for item in failed):
         left = [way for way in left if way != "dynamo strict"]
     return left[0] if left else None
