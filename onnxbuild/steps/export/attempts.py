@@ -27,7 +27,7 @@ from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.measure import compare, judge, measure
 from onnxbuild.steps.export.onnxfile import export_onnx
-from onnxbuild.steps.export.replace import replace_modules
+from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
 from onnxbuild.steps.export.target import Target, read_target
@@ -53,15 +53,16 @@ def export(work: Work) -> dict[str, Artifact]:
         Adapter(module, names, None).predict(trace)
 
     model = load_model(options.model)
+    rules = Rules(options.replace)
     if options.replace:
-        model, work.notes["rules"] = replace_modules(model, options.replace, run)
+        model = rules.replace_modules(model, run)
     adapter = Adapter(model, names, options.outputs)
     given = adapter.predict(trace)
     if not options.replace:
         _expect(given, read_item(work.input("reference"), 0))
     say(f"forward({adapter.mapping()})")
     values = adapter.tensors(trace)
-    artifact = _attempt(work, options, target, adapter, values)
+    artifact = _attempt(work, options, target, adapter, values, rules)
     return {"model": _keep(work, options, adapter, values, artifact)}
 
 
@@ -85,6 +86,7 @@ def _attempt(
     target: Target,
     adapter: Adapter,
     values: Sequence[torch.Tensor],
+    rules: Rules,
 ) -> Artifact:
     """Try the exporters in order until one gives what is asked."""
     names, why = exporters.choose(options.export)
@@ -95,7 +97,7 @@ def _attempt(
     doubts: list[Doubt] = []
     for name in names:
         try:
-            artifact = _export_with(name, work, options, target, adapter, values, doubts)
+            artifact = _export_with(name, work, options, target, adapter, values, doubts, rules)
         except ExportError as error:
             say(f"{name}: {error}")
             attempts.append({"exporter": name, "result": error.what})
@@ -128,8 +130,11 @@ def _export_with(
     adapter: Adapter,
     values: Sequence[torch.Tensor],
     doubts: list[Doubt],
+    rules: Rules,
 ) -> Artifact:
-    model = exporters.run_exporter(name, adapter, values, target, options, work, doubts)
+    with rules.translated(name, options.export):
+        model = exporters.run_exporter(name, adapter, values, target, options, work, doubts)
+    rules.replace_nodes(model, folded=options.export.constant_folding)
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
@@ -143,6 +148,7 @@ def _export_with(
     )
     for problem in problems:
         say(f"{name}, sample {problem.index}: {problem.text}")
+    work.notes |= rules.notes()
     judge(problems, target.shapes, name, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, doubts, name)
     return artifact
