@@ -22,9 +22,16 @@ STAGES = {
 }
 
 RULES = {
+    "adaptive_pool": "onnxbuild.rules.adaptive_pool.spec:AdaptivePool",
+    "conv_bn": "onnxbuild.rules.conv_bn.spec:ConvBatchNorm",
     "custom": "onnxbuild.rules.custom.spec:Custom",
+    "dropout": "onnxbuild.rules.dropout.spec:Dropout",
+    "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",
     "module": "onnxbuild.rules.module.spec:Module",
+    "parametrizations": "onnxbuild.rules.parametrizations.spec:Parametrizations",
+    "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
+    "weight_norm": "onnxbuild.rules.weight_norm.spec:WeightNorm",
 }
 
 EXECUTORS = {
