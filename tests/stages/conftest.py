@@ -1,11 +1,13 @@
 """Stages run as a plan says, in this process and without an engine."""
 
+import json
 from importlib import import_module
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
+from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Job
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.values import plain
@@ -38,17 +40,27 @@ class Bench:
             for name, array in item.items()
         }
         np.savez(path, **members)
-        from onnxbuild.core.artifact import Artifact
-
         return Artifact(kind="arrays", digest=self.store.put_file(str(path)), size=0)
 
-    def apply(self, stage, model, data=None):
-        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label."""
+    def put_json(self, value):
+        text = json.dumps(value)
+        return Artifact(kind="json", digest="b3:" + "0" * 64, size=len(text), inline=text)
+
+    def apply(self, stage, model, data=None, samples=()):
+        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label.
+
+        With `samples`, the first of which is the example, the stage may look at what the model does with them.
+        """
         known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
+        if samples:
+            names = ["example", *(f"other {number}" for number in range(1, len(samples)))]
+            known[SOURCE, "samples"] = self.put_items(samples)
+            known[SOURCE, "shapes"] = self.put_json([{"name": n, "sizes": {}} for n in names])
         context = StageContext(
             name="it",
             recipe=Recipe(name="r", model=Model(onnx="m.onnx"), folder=""),
             data=lambda name: Output(SOURCE, "data"),
+            sampling=SOURCE if samples else None,
         )
         output = stage.apply(Output(SOURCE, "model"), context)
         self._run(output.step, known)
