@@ -146,7 +146,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
     sampling = samples(recipe, data)
     expected = reference(recipe, Output(sampling, "samples"))
     exported = export(recipe, sampling, expected)
-    outputs = {"export": exported, **_stages(recipe, exported, data)}
+    outputs = {"export": exported, **_stages(recipe, exported, data, sampling)}
     variants = []
     for name in recipe.publish:
         gates = recipe.verify_of(name)
@@ -175,7 +175,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
     return variants
 
 
-def _stages(recipe: Recipe, exported: Output, data: Any) -> dict[str, Output]:
+def _stages(recipe: Recipe, exported: Output, data: Any, sampling: Step) -> dict[str, Output]:
     outputs: dict[str, Output] = {}
     left = dict(recipe.stages)
     # Stages may be written in any order; the recipe's check has refused cycles and unknown names.
@@ -184,7 +184,7 @@ def _stages(recipe: Recipe, exported: Output, data: Any) -> dict[str, Output]:
             if use.from_ in left:
                 continue
             source = exported if use.from_ == "export" else outputs[use.from_]
-            context = StageContext(name=name, recipe=recipe, data=data)
+            context = StageContext(name=name, recipe=recipe, data=data, samples=sampling)
             outputs[name] = use.stage.apply(source, context)
             del left[name]
     return outputs

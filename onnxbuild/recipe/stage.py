@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from onnxbuild.core.step import Output
+    from onnxbuild.core.step import Output, Step
     from onnxbuild.recipe.schema import Recipe
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
@@ -26,6 +26,9 @@ class StageContext:
 
     data: Callable[[str], Output]
     """Gives the collected ``arrays`` output of an entry of ``data:``, by name."""
+
+    samples: Step | None = None
+    """The step whose ``samples`` and ``shapes`` are the inputs that variants are verified with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
