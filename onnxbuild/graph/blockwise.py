@@ -26,6 +26,9 @@ SUFFIXES = tuple(f"{SUFFIX}{bits}{stored}" for bits in (4, 8) for stored in ("",
 
 LEAST_BLOCK = 16
 
+PADDED = 1.125
+"""How much longer than what is summed the blocks may be together."""
+
 FLOATS = {ir.DataType.FLOAT: np.float32, ir.DataType.FLOAT16: np.float16}
 
 Array = npt.NDArray[Any]
@@ -77,8 +80,12 @@ def fit(product: Product, blocks: Blocks) -> Blocks | None:
     shape = product.weight.shape
     assert shape is not None  # noqa: S101 - a constant has one
     summed = int(shape.numpy()[int(product.transposed)])
-    size = min(blocks.block_size, 1 << (summed.bit_length() - 1))
-    return replace(blocks, block_size=size) if size >= LEAST_BLOCK else None
+    if summed < LEAST_BLOCK:
+        return None
+    size = blocks.block_size
+    while size > LEAST_BLOCK and -(-summed // size) * size > PADDED * summed:
+        size //= 2
+    return replace(blocks, block_size=size)
 
 
 def pack_products(
@@ -194,12 +201,12 @@ def _replace(
     bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None  # noqa: PLR2004
     if bias is not None:
         made.outputs[0].name = f"{node.outputs[0].name}_product"
-        made.outputs[0].dtype = node.outputs[0].dtype
+        made.outputs[0].type = product.weight.type
         new.append(ir.node("Add", [made.outputs[0], bias], name=f"{node.name}/bias"))
     for one in new:
         one.metadata_props.update(node.metadata_props)
     old, result = node.outputs[0], new[-1].outputs[0]
-    name, dtype = old.name, old.dtype
+    name, kind = old.name, product.weight.type
     result.shape = old.shape
     graph.insert_before(node, new)
     for user, index in list(old.uses()):
@@ -209,7 +216,7 @@ def _replace(
             graph.outputs[index] = result
     graph.remove(node, safe=True)
     old.name = f"{name}_float"
-    result.name, result.dtype = name, dtype
+    result.name, result.type = name, kind
 
 
 def _is_plain_gemm(node: ir.Node) -> bool:

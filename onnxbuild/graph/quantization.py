@@ -104,6 +104,15 @@ def check_fresh(model: ir.Model) -> None:
             )
 
 
+def check_weights_fresh(model: ir.Model) -> None:
+    """Raise `StageError` for a model whose weights are blocks of integers already."""
+    if any(node.op_type == "MatMulNBits" for node in model.graph.all_nodes()):
+        raise StageError(
+            "the weights are quantized already: it has MatMulNBits nodes",
+            hint="start from a stage before that (`from:`)",
+        )
+
+
 def check_operators(op_types: Collection[str], known_op_types: Collection[str]) -> None:
     """Raise `StageError` for an operator that cannot be quantized, with the nearest that can."""
     check_names(

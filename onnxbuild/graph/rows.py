@@ -109,7 +109,7 @@ def _look_up(graph: ir.Graph, node: ir.Node, rows: ir.Value, scales: ir.Value) -
     floats.outputs[0].dtype = scale.outputs[0].dtype = ir.DataType.FLOAT
     floats.outputs[0].shape = result.shape
     graph.insert_before(node, [integers, scale, floats, product])
-    name, shape, dtype = result.name, result.shape, result.dtype
+    name, shape = result.name, result.shape
     is_output = [index for index, value in enumerate(graph.outputs) if value is result]
     new = product.outputs[0]
     for user, index in list(result.uses()):
@@ -118,7 +118,7 @@ def _look_up(graph: ir.Graph, node: ir.Node, rows: ir.Value, scales: ir.Value) -
         graph.outputs[index] = new
     graph.remove(node, safe=True)
     result.name = f"{name}_float"
-    new.name, new.shape, new.dtype = name, shape, dtype
+    new.name, new.shape, new.type = name, shape, ir.TensorType(ir.DataType.FLOAT)
 
 
 def _constant(name: str, array: np.ndarray) -> ir.Value:

@@ -18,8 +18,8 @@ from onnxbuild.core.digest import digest_value
 from onnxbuild.core.step import Step
 from onnxbuild.core.values import hints
 from onnxbuild.engine.keys import find_ingredients, make_key
-from onnxbuild.planner import make_plan
 from onnxbuild.graph.sparing.spec import Target
+from onnxbuild.planner import make_plan
 from onnxbuild.recipe.schema import DataEntry, Recipe, Settings, Verify
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
