@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from onnxbuild.errors import ExportError
+from onnxbuild.rules import windows
 from onnxbuild.rules.adaptive_pool import run as adaptive_pool
 from onnxbuild.rules.dropout import run as dropout
 
@@ -24,24 +25,22 @@ def test_windows_are_those_of_torch(size, length):
     square, cube = (size, size + 1), (2, size, None)
 
     torch.testing.assert_close(
-        adaptive_pool.average(value, square), functional.adaptive_avg_pool2d(value, square)
+        windows.average(value, square), functional.adaptive_avg_pool2d(value, square)
     )
     torch.testing.assert_close(
-        adaptive_pool.average(value, cube), functional.adaptive_avg_pool3d(value, cube)
+        windows.average(value, cube), functional.adaptive_avg_pool3d(value, cube)
     )
     assert torch.equal(
-        adaptive_pool.maximum(value, square), functional.adaptive_max_pool2d(value, square)
+        windows.maximum(value, square), functional.adaptive_max_pool2d(value, square)
     )
-    assert torch.equal(
-        adaptive_pool.maximum(value, cube), functional.adaptive_max_pool3d(value, cube)
-    )
+    assert torch.equal(windows.maximum(value, cube), functional.adaptive_max_pool3d(value, cube))
 
 
 def test_what_is_infinite_outside_a_window_stays_outside():
     """An infinite value reaches its own windows only."""
     value = torch.tensor([[[1.0, 2.0, float("inf"), 4.0]]])
 
-    assert adaptive_pool.average(value, (2,)).tolist() == [[[1.5, float("inf")]]]
+    assert windows.average(value, (2,)).tolist() == [[[1.5, float("inf")]]]
 
 
 class Pools(nn.Module):

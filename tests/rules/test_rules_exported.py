@@ -121,3 +121,44 @@ def test_batch_normalization_leaves_the_graph(bench):
     assert {"0.weight", "1.running_mean", "3.bias", "4.running_var"} <= set(
         exported.notes["weights"]["replaced"]
     )
+
+
+OLD = """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+            self.norm = nn.RMSNorm(8)
+
+        def forward(self, x):
+            y = self.norm(self.encoder(x))
+            return functional.interpolate(y, scale_factor=0.5, mode="area")
+"""
+
+
+def test_old_opsets_get_attention_norms_and_interpolation(bench):
+    """TorchScript, which alone writes opset 11, exports none of the three by itself; with the rules all."""
+    bench.write("net.py", OLD)
+    inputs = {"x": {"shape": ["batch", "steps", 8]}}
+    settings = {"exporter": "torchscript", "opset": 11}
+    rules = _rules("multihead_attention", "plain_functions", "interpolate")
+
+    for number in range(len(rules)):
+        with pytest.raises(ExportError):
+            bench.export(
+                "net.py:Net", inputs, replace=rules[:number] + rules[number + 1 :], **settings
+            )
+    exported = bench.export("net.py:Net", inputs, replace=rules, **settings)
+
+    assert exported.worst() < 1e-5
+    assert [rule["modules"] for rule in exported.notes["rules"]] == [
+        ["encoder.layers.0.self_attn"],
+        ["norm"],
+        ["(the model) (net.py:16)"],
+    ]
