@@ -8,6 +8,7 @@ from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import (
     ATOL,
     EXACT,
@@ -44,6 +45,8 @@ def judge(
     export_size: int,
     latency: Json | None,
     export: Json,
+    tokens: Json | None = None,
+    reference_tokens: Json | None = None,
 ) -> tuple[Finding, ...]:
     """Give all findings on a variant, passed ones too: gates first, then warnings.
 
@@ -52,6 +55,7 @@ def judge(
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
+        *judge_tokens(verify, tokens, reference_tokens),
         *_judge_size(variant, verify, size, export_size),
         *_judge_speed(variant, verify, latency),
         *_judge_decisions(export),

@@ -50,12 +50,12 @@ def export(work: Work) -> dict[str, Artifact]:
     names = [port.name for port in target.inputs]
 
     def run(module: nn.Module) -> None:
-        Adapter(module, names, None).predict(trace)
+        Adapter(module, names, None, options.constants).predict(trace)
 
     model = load_model(options.model)
     if options.replace:
         model, work.notes["rules"] = replace_modules(model, options.replace, run)
-    adapter = Adapter(model, names, options.outputs)
+    adapter = Adapter(model, names, options.outputs, options.constants)
     given = adapter.predict(trace)
     if not options.replace:
         _expect(given, read_item(work.input("reference"), 0))
