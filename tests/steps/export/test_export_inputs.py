@@ -146,7 +146,7 @@ def test_a_decoder_without_a_cache_writes_the_same(bench):
     bench.write("model.py", DECODER)
     recipe = """
         name: decoder
-        model: {entry: "model.py:llama"}
+        model: {entry: "model.py:gpt2"}
         inputs:
           input_ids: {shape: [batch, sequence], dtype: int64, range: [0, 20]}
         outputs: {logits: {feeds: input_ids}}
