@@ -67,13 +67,13 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     names = [port.name for port in target.inputs]
 
     def run(module: nn.Module) -> None:
-        Adapter(module, names, None).predict(trace)
+        Adapter(module, names, None, options.constants).predict(trace)
 
     model = load_model(options.model)
     rules = Rules(options.replace)
     if options.replace:
         model = rules.replace_modules(model, run)
-    adapter = Adapter(model, names, options.outputs)
+    adapter = Adapter(model, names, options.outputs, options.constants)
     found = adapter.predict(trace)
     if not options.replace:
         _expect(found, read_item(work.input("reference"), 0))

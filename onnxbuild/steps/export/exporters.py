@@ -19,6 +19,7 @@ import torch
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
+from onnxbuild.recipe import dimensions
 from onnxbuild.recipe.schema import Dim, Export
 from onnxbuild.steps.export.between import between, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
@@ -211,6 +212,9 @@ def _fixed(program: torch.export.ExportedProgram, target: Target) -> list[str]:
 
 
 def _dim(name: str, bounds: Dim | None, *, named: bool) -> Any:
+    if not dimensions.read(name).is_name:
+        # torch has a name for what follows from one dimension, and none for a sum of two; it finds out which it is.
+        return torch.export.Dim.AUTO
     least = 1 if bounds is None or bounds.min is None else bounds.min
     most = None if bounds is None or bounds.max is None or bounds.max <= least else bounds.max
     if named:
