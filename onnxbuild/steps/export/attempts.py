@@ -31,8 +31,9 @@ from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.measure import compare, judge, measure
+from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
-from onnxbuild.steps.export.replace import replace_modules
+from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
 from onnxbuild.steps.export.target import Target, read_target
@@ -41,6 +42,7 @@ from onnxbuild.steps.export.ways import (
     DYNAMO_LEAST,
     Attempt,
     Way,
+    exporter_of,
     first_ways,
     next_way,
 )
@@ -71,8 +73,9 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
         Adapter(module, names, None).predict(trace)
 
     model = load_model(options.model)
+    rules = Rules(options.replace)
     if options.replace:
-        model, work.notes["rules"] = replace_modules(model, options.replace, run)
+        model = rules.replace_modules(model, run)
     adapter = Adapter(model, names, options.outputs)
     changed = _call_once(work, options, adapter)
     say(f"forward({adapter.mapping()})")
@@ -84,7 +87,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
     trial = exporters.Trial(way, doubts, changed=changed)
     try:
-        artifact = _export_with(trial, work, options, target, adapter, values)
+        artifact = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
         return _go_on(work, given, trial, error)
     _note_success(work, options, way)
@@ -178,8 +181,14 @@ def _export_with(
     target: Target,
     adapter: Adapter,
     values: Sequence[torch.Tensor],
+    rules: Rules,
 ) -> Artifact:
-    model = exporters.run_exporter(trial, adapter, values, target, options, work)
+    modules = {path for path, _ in adapter.module.named_modules() if path}
+    with rules.translated(exporter_of(trial.way), options.export):
+        model = exporters.run_exporter(trial, adapter, values, target, options, work)
+    name_nodes(model, modules)
+    rules.replace_nodes(model, folded=options.export.constant_folding)
+    name_nodes(model, modules)
     trial.reached = "checks"
     try:
         return _check(model, trial, work, options, target, adapter)
@@ -209,6 +218,7 @@ def _check(
     )
     for problem in problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
+    work.notes |= rules.notes()
     judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
     return artifact
@@ -225,6 +235,10 @@ def _keep(
     model: ir.Model = read(work.store.path(artifact))
     state = state_of(adapter.model)
     covered = cover(state, model, lambda: adapter.call(values))
+    replaced = [name for rule in work.notes.get("rules", ()) for name in rule.get("weights", ())]
+    if replaced:
+        # Of the model as the user wrote it; a rule made others of them, or none.
+        covered["replaced"] = replaced
     work.notes["weights"] = covered
     for kind in KINDS:
         if kind in covered:
