@@ -16,6 +16,9 @@ __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 
 LARGER = 1.02
 """Size over that of the exported model from which it is worth a word."""
+CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
+"""Notes of an export on what a graph does not do, and what they are about."""
+
 SLOWER = 0.75
 """Speed over that of the exported model below which it is worth a word: on a busy machine timings vary by a fifth."""
 SLACK = 1e-9
@@ -366,6 +369,16 @@ def _judge_decisions(export: Json) -> Iterator[Finding]:
             hint="write it with torch.where or torch.cond",
             level="warning",
         )
+    for key, whose in CHANGES.items():
+        if export.get(key):
+            yield Finding(
+                what=f"{whose} that forward changes ({', '.join(export[key])})",
+                asked="",
+                measured="unchanged by the graph",
+                passed=False,
+                hint="give what is kept from call to call as an input and an output",
+                level="warning",
+            )
 
 
 def _label(shape: Json) -> str:
