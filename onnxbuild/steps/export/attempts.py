@@ -189,6 +189,7 @@ def _export_with(
     name_nodes(model, modules)
     rules.replace_nodes(model, folded=options.export.constant_folding)
     name_nodes(model, modules)
+    work.notes |= rules.notes()
     trial.reached = "checks"
     try:
         return _check(model, trial, work, options, target, adapter)
@@ -218,7 +219,6 @@ def _check(
     )
     for problem in problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
-    work.notes |= rules.notes()
     judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
     return artifact
