@@ -31,7 +31,7 @@ from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.measure import compare, judge, measure
 from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
-from onnxbuild.steps.export.replace import replace_modules
+from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
 from onnxbuild.steps.export.target import Target, read_target
@@ -40,6 +40,7 @@ from onnxbuild.steps.export.ways import (
     DYNAMO_LEAST,
     Attempt,
     Way,
+    exporter_of,
     first_ways,
     next_way,
 )
@@ -69,8 +70,9 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
         Adapter(module, names, None).predict(trace)
 
     model = load_model(options.model)
+    rules = Rules(options.replace)
     if options.replace:
-        model, work.notes["rules"] = replace_modules(model, options.replace, run)
+        model = rules.replace_modules(model, run)
     adapter = Adapter(model, names, options.outputs)
     found = adapter.predict(trace)
     if not options.replace:
@@ -84,7 +86,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
     trial = exporters.Trial(way, doubts)
     try:
-        artifact = _export_with(trial, work, options, target, adapter, values)
+        artifact = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
         return _go_on(work, given, trial, error)
     _note_success(work, options, way)
@@ -161,9 +163,14 @@ def _export_with(
     target: Target,
     adapter: Adapter,
     values: Sequence[torch.Tensor],
+    rules: Rules,
 ) -> Artifact:
-    model = exporters.run_exporter(trial, adapter, values, target, options, work)
-    name_nodes(model, {path for path, _ in adapter.module.named_modules() if path})
+    modules = {path for path, _ in adapter.module.named_modules() if path}
+    with rules.translated(exporter_of(trial.way), options.export):
+        model = exporters.run_exporter(trial, adapter, values, target, options, work)
+    name_nodes(model, modules)
+    rules.replace_nodes(model, folded=options.export.constant_folding)
+    name_nodes(model, modules)
     trial.reached = "checks"
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
@@ -178,6 +185,7 @@ def _export_with(
     )
     for problem in problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
+    work.notes |= rules.notes()
     judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
     return artifact

@@ -40,7 +40,8 @@ class ExportOptions:
     """The recipe's section ``export``."""
 
     replace: tuple[Mapping[str, Any], ...] = ()
-    """The rules, in order: each its ``name``, the function that applies it (``run``) and its ``options``."""
+    """The rules, in order: each its ``name`` and ``level``, the function that applies it (``run``) and its
+    ``options``."""
 
     description: str = ""
     """Becomes the model's doc string."""
@@ -70,7 +71,7 @@ def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
         dims={name: Dim(min=dim.min, max=dim.max) for name, dim in sorted(recipe.dims.items())},
         export=settings,
         replace=tuple(
-            {"name": name, "run": type(rule).run, "options": plain(rule)}
+            {"name": name, "level": rule.level, "run": rule.run, "options": plain(rule)}
             for name, rule in recipe.replace.items()
         ),
         description=recipe.description,

@@ -47,6 +47,11 @@ class Attempt:
     """Where it ended."""
 
 
+def exporter_of(way: Way) -> str:
+    """Name the exporter of a way: ``dynamo`` or ``torchscript``."""
+    return way.partition(" ")[0]
+
+
 def first_ways(export: Export) -> tuple[tuple[Way, ...], str]:
     """Give the ways that a recipe allows, in order, and why these."""
     opset = export.opset or DEFAULT_OPSET

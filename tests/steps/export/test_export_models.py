@@ -84,7 +84,7 @@ def test_dynamo_below_18_is_refused(bench):
         bench.export("net.py:build", IMAGE, dims=SIZES, exporter="dynamo", opset=17)
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "torchscript", "auto"])
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_a_dimension_that_the_model_fixes_is_named(bench, exporter):
     """A dimension that came out fixed, though declared dynamic, fails with its name."""
     bench.write(
