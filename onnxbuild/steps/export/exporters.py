@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST, Doubt, Stage, Way
+from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
 
@@ -82,6 +83,10 @@ def is_converted(way: Way, export: Export) -> bool:
     return way != "torchscript" and (export.opset or DEFAULT_OPSET) < DYNAMO_LEAST
 
 
+MOST_CAPTURES = 3
+"""How often a model is captured again: code behind a size that was fixed is reached once it no longer is."""
+
+
 @dataclass(slots=True)
 class Trial:
     """What is found out while a way is tried, whatever becomes of it."""
@@ -137,11 +142,17 @@ def _dynamo(
     # only, or where one dimension follows from another, and a second capture costs as much as the first.
     # The declared names come afterwards, and the checks see what came out.
     strict = trial.way == "dynamo strict"
-    program = _capture(adapter, values, target, options, named=False, strict=strict)
+    places = Places()
+
+    def capture(*, named: bool = False) -> torch.export.ExportedProgram:
+        with kept(places), noticed(places):
+            return _capture(adapter, values, target, options, named=named, strict=strict)
+
+    program = _keep_sizes(capture(), capture, places, target)
     fixed = _fixed(program, target)
     if fixed:
         try:
-            program = _capture(adapter, values, target, options, named=True, strict=strict)
+            program = capture(named=True)
         except (RuntimeError, ValueError) as error:
             # Its complaint tells which operation fixed the dimension; the checks will refuse the graph.
             log_traceback(error)
@@ -168,6 +179,39 @@ def _dynamo(
     say(f"converting from opset {DYNAMO_LEAST} to {opset}")
     proto = ir.to_proto(result.model)
     return ir.from_proto(onnx.version_converter.convert_version(proto, opset))
+
+
+def _keep_sizes(
+    program: torch.export.ExportedProgram,
+    capture: Callable[[], torch.export.ExportedProgram],
+    places: Places,
+    target: Target,
+) -> torch.export.ExportedProgram:
+    """Capture again where ``int(size)`` may have fixed sizes, this time without that; give the better program."""
+    tied, met = _ties(program, target), tuple(places.lines)
+    for _ in range(MOST_CAPTURES):
+        if not met or not tied:
+            break
+        try:
+            again = capture()
+        except Exception as error:  # noqa: BLE001 - said here; the program that there is stays, and is judged
+            log_traceback(error)
+            say(f"not captured without int() of sizes: {reason(error)}")
+            places.clear()
+            break
+        more = tuple(line for line in places.lines if line not in met)
+        if _ties(again, target) < tied:
+            say(f"captured again, with the sizes kept that these make numbers: {', '.join(met)}")
+            program, tied = again, _ties(again, target)
+        if not more:
+            break
+        met += more
+    return program
+
+
+def _ties(program: torch.export.ExportedProgram, target: Target) -> int:
+    """Count what ties a program to some sizes: dimensions that are fixed, sizes at which a guard fails."""
+    return len(_fixed(program, target)) + len(guarded(program, target))
 
 
 def _capture(
