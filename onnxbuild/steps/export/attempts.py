@@ -202,6 +202,10 @@ def _keep(
     model: ir.Model = read(work.store.path(artifact))
     state = state_of(adapter.model)
     covered = cover(state, model, lambda: adapter.call(values))
+    replaced = [name for rule in work.notes.get("rules", ()) for name in rule.get("weights", ())]
+    if replaced:
+        # Of the model as the user wrote it; a rule made others of them, or none.
+        covered["replaced"] = replaced
     work.notes["weights"] = covered
     for kind in KINDS:
         if kind in covered:
