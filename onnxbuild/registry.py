@@ -23,7 +23,11 @@ STAGES = {
 
 RULES = {
     "custom": "onnxbuild.rules.custom.spec:Custom",
+    "custom_graph": "onnxbuild.rules.custom.spec:CustomGraph",
+    "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
     "module": "onnxbuild.rules.module.spec:Module",
+    "operator": "onnxbuild.rules.operator.spec:Operator",
+    "pattern": "onnxbuild.rules.pattern.spec:Pattern",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
 }
 
