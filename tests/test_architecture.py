@@ -60,6 +60,7 @@ LIBRARIES = [
     ("steps.model.tensors", {"ml_dtypes"}, "bfloat16 between torch and numpy"),
     ("steps.model.weights", {"safetensors"}, "weights, memory-mapped"),
     ("steps.model.loading", {"transformers"}, "the extra `huggingface`"),
+    ("steps.verify.modules", {"torch"}, "runs the model as the user wrote it"),
     ("steps.reference.*", {"torch"}, "runs the model as the user wrote it"),
     ("steps.samples.declared", {"google"}, "what protobuf raises on a file that is no model"),
 ]
