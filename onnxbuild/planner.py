@@ -16,7 +16,7 @@ from onnxbuild.core.step import Output, Step
 from onnxbuild.core.values import list_orders, plain
 from onnxbuild.errors import UsageError
 from onnxbuild.recipe.schema import Recipe, Verify
-from onnxbuild.recipe.stage import Precision, StageContext
+from onnxbuild.recipe.stage import Precision, Stage, StageContext
 from onnxbuild.steps.benchmark.spec import benchmark
 from onnxbuild.steps.data.spec import collect
 from onnxbuild.steps.evaluate.spec import evaluate, score
@@ -44,6 +44,8 @@ class Variant:
     reference_metric: Output | None = None
     tokens: Output | None = None
     reference_tokens: Output | None = None
+    stage: Stage | None = None
+    """The stage that made it; None for the exported model itself."""
 
     @property
     def measured(self) -> tuple[Output, ...]:
@@ -184,6 +186,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 reference_metric=reference_metric,
                 tokens=written,
                 reference_tokens=wanted,
+                stage=recipe.stages[name].stage if name in recipe.stages else None,
             )
         )
     return variants

@@ -61,6 +61,7 @@ LIBRARIES = [
     ("steps.model.weights", {"safetensors"}, "weights, memory-mapped"),
     ("steps.model.caches", {"transformers"}, "the caches that its models take"),
     ("steps.model.loading", {"transformers"}, "the extra `huggingface`"),
+    ("steps.verify.modules", {"torch"}, "runs the model as the user wrote it"),
     ("steps.reference.*", {"torch"}, "runs the model as the user wrote it"),
     ("steps.samples.declared", {"google"}, "what protobuf raises on a file that is no model"),
 ]

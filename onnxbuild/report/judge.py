@@ -237,6 +237,7 @@ def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
     for finding in fails:
         yield Finding(
             what=f"in true half precision the {finding.what}",
+            numbers=True,
             asked=finding.asked,
             measured=finding.measured,
             where=finding.where,
