@@ -15,6 +15,7 @@ from onnxbuild.core.digest import digest_value
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.values import list_orders, plain
 from onnxbuild.errors import UsageError
+from onnxbuild.recipe.fixing import fix, fixed_dims
 from onnxbuild.recipe.schema import Recipe, Verify
 from onnxbuild.recipe.stage import Precision, StageContext
 from onnxbuild.steps.benchmark.spec import benchmark
@@ -143,14 +144,25 @@ def _variants(recipe: Recipe) -> list[Variant]:
             collected[name] = collect(recipe, name)
         return collected[name]
 
-    sampling = samples(recipe, data)
-    expected = reference(recipe, Output(sampling, "samples"))
-    exported = export(recipe, sampling, expected)
-    outputs = {"export": exported, **_stages(recipe, exported, data, sampling)}
+    visited: dict[tuple[tuple[str, int], ...], tuple[Step, Output]] = {}
+
+    def visit(name: str) -> tuple[Step, Output]:
+        """Give the samples that a variant is verified with, and PyTorch's outputs for them."""
+        sizes = fixed_dims(recipe, name)
+        key = tuple(sorted(sizes.items()))
+        if key not in visited:
+            fixed = fix(recipe, sizes)
+            sampling = samples(fixed, data)
+            visited[key] = (sampling, reference(fixed, Output(sampling, "samples")))
+        return visited[key]
+
+    exported = export(recipe, *visit("export"))
+    outputs = {"export": exported, **_stages(recipe, exported, data, visit)}
     variants = []
     for name in recipe.publish:
         gates = recipe.verify_of(name)
         model = outputs[name]
+        sampling, expected = visit(name)
         latency = metric = reference_metric = None
         if model is not exported:
             latency = benchmark(recipe, name, model, exported, sampling)
@@ -175,7 +187,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
     return variants
 
 
-def _stages(recipe: Recipe, exported: Output, data: Any, sampling: Step) -> dict[str, Output]:
+def _stages(recipe: Recipe, exported: Output, data: Any, visit: Any) -> dict[str, Output]:
     outputs: dict[str, Output] = {}
     left = dict(recipe.stages)
     # Stages may be written in any order; the recipe's check has refused cycles and unknown names.
@@ -184,7 +196,7 @@ def _stages(recipe: Recipe, exported: Output, data: Any, sampling: Step) -> dict
             if use.from_ in left:
                 continue
             source = exported if use.from_ == "export" else outputs[use.from_]
-            context = StageContext(name=name, recipe=recipe, data=data, samples=sampling)
+            context = StageContext(name=name, recipe=recipe, data=data, samples=visit(name)[0])
             outputs[name] = use.stage.apply(source, context)
             del left[name]
     return outputs

@@ -44,6 +44,7 @@ LIBRARIES = [
     ("stages.*", {"numpy", "onnx", "onnx_ir", "onnxruntime"}, "stages rewrite graphs"),
     ("stages.float16.*", {"onnxconverter_common"}, "the converter behind the stage"),
     ("stages.onnxoptimizer.*", {"onnxoptimizer"}, "the passes behind the stage"),
+    ("stages.onnxscript.*", {"onnxscript"}, "the optimizer behind the stage"),
     ("rules.*", {"torch"}, "rules replace torch modules"),
     (
         "steps.*",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
@@ -41,3 +41,7 @@ class Stage:
     @abstractmethod
     def apply(self, model: Output, context: StageContext) -> Output:
         """Give the output that stands for `model` after this stage. Pure: imports no library."""
+
+    def fixes(self) -> Mapping[str, int]:
+        """Give the dynamic dimensions that have one size from this stage on."""
+        return {}
