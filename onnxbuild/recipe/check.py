@@ -10,6 +10,7 @@ from typing import Any
 from onnxbuild.recipe.building import EXPORT, Registry
 from onnxbuild.recipe.check_files import file_mistakes, marked_text
 from onnxbuild.recipe.check_graph import graph_mistakes
+from onnxbuild.recipe.check_order import order_mistakes
 from onnxbuild.recipe.check_shapes import shape_mistakes
 from onnxbuild.recipe.looking import Looking
 from onnxbuild.recipe.messages import schema_mistakes
@@ -55,7 +56,9 @@ def check(
         *file_mistakes(data, sources, looking, registry, folder),
     ]
     # What has the wrong type, or no name, is not complained of a second time.
-    return found + [mistake for mistake in later if mistake.path not in wrong]
+    found += [mistake for mistake in later if mistake.path not in wrong]
+    paths = {mistake.path for mistake in found}
+    return found + list(order_mistakes(data, sources, registry, paths))
 
 
 class _Words:

@@ -37,3 +37,8 @@ class FixDims(Stage):
     def fixes(self) -> Mapping[str, int]:
         """Give the dimensions that have one size from here on."""
         return self.dims
+
+    def refuses(self, earlier: Stage) -> str:
+        """A dimension is fixed once."""
+        twice = sorted({*self.dims} & {*earlier.fixes()})
+        return f"{', '.join(twice)} is fixed already: leave it out here" if twice else ""

@@ -46,3 +46,11 @@ class TransformerFusion(Stage):
             resources=Resources(isolate=True),
         )
         return Output(step)
+
+    def refuses(self, earlier: Stage) -> str:
+        """Its patterns are those of floats, and of what is not fused yet."""
+        if isinstance(earlier, TransformerFusion) or earlier.form() in {"fused", "layout"}:
+            return "fuse once: leave one of the two out"
+        if earlier.form():
+            return "fuse first, and let the other start from the result"
+        return ""
