@@ -196,7 +196,10 @@ def _stages(recipe: Recipe, exported: Output, data: Any, visit: Any) -> dict[str
             if use.from_ in left:
                 continue
             source = exported if use.from_ == "export" else outputs[use.from_]
-            context = StageContext(name=name, recipe=recipe, data=data, samples=visit(name)[0])
+            sampling, expected = visit(name)
+            context = StageContext(
+                name=name, recipe=recipe, data=data, sampling=sampling, reference=expected
+            )
             outputs[name] = use.stage.apply(source, context)
             del left[name]
     return outputs
@@ -207,8 +210,9 @@ def find_precision(recipe: Recipe, variant: str) -> Precision:
     name = variant
     while name != "export":
         use = recipe.stages[name]
-        if use.stage.precision is not None:
-            return use.stage.precision
+        precision = use.stage.find_precision()
+        if precision is not None:
+            return precision
         name = use.from_
     return "fp32"
 

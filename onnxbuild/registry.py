@@ -26,9 +26,23 @@ STAGES = {
 }
 
 RULES = {
+    "adaptive_pool": "onnxbuild.rules.adaptive_pool.spec:AdaptivePool",
+    "conv_bn": "onnxbuild.rules.conv_bn.spec:ConvBatchNorm",
     "custom": "onnxbuild.rules.custom.spec:Custom",
+    "custom_graph": "onnxbuild.rules.custom.spec:CustomGraph",
+    "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
+    "dropout": "onnxbuild.rules.dropout.spec:Dropout",
+    "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",
+    "interpolate": "onnxbuild.rules.interpolate.spec:Interpolate",
     "module": "onnxbuild.rules.module.spec:Module",
+    "multihead_attention": "onnxbuild.rules.multihead_attention.spec:MultiheadAttention",
+    "operator": "onnxbuild.rules.operator.spec:Operator",
+    "parametrizations": "onnxbuild.rules.parametrizations.spec:Parametrizations",
+    "pattern": "onnxbuild.rules.pattern.spec:Pattern",
+    "plain_functions": "onnxbuild.rules.plain_functions.spec:PlainFunctions",
+    "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
+    "weight_norm": "onnxbuild.rules.weight_norm.spec:WeightNorm",
 }
 
 EXECUTORS = {

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onnxbuild.core.step import Output, Step
     from onnxbuild.recipe.schema import Recipe
 
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,12 @@ class StageContext:
     data: Callable[[str], Output]
     """Gives the collected ``arrays`` output of an entry of ``data:``, by name."""
 
-    samples: Step | None = None
-    """The step whose ``samples`` and ``shapes`` are the inputs that variants are verified with."""
+    sampling: Step | None = None
+    """The step whose outputs are the recipe's ``samples`` and, by name and size, their ``shapes``. None where a stage
+    stands alone."""
+
+    reference: Output | None = None
+    """What PyTorch makes of the samples."""
 
 
 Form: TypeAlias = Literal["", "half", "integers", "blocks", "fused", "layout"]
@@ -48,6 +52,10 @@ class Stage:
 
     precision: ClassVar[Precision | None] = None
     """What the stage makes of the model's numbers; None leaves them as they are."""
+
+    def find_precision(self) -> Precision | None:
+        """Give the precision; a stage whose options decide that overrides this."""
+        return self.precision
 
     @abstractmethod
     def apply(self, model: Output, context: StageContext) -> Output:

@@ -44,14 +44,21 @@ class Bench:
         np.savez(path, **members)
         return Artifact(kind="arrays", digest=self.store.put_file(str(path)), size=0)
 
-    def apply(self, stage, model, data=None):
-        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label."""
+    def apply(self, stage, model, data=None, samples=()):
+        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label.
+
+        With `samples`, the first of which is the example, the stage may look at what the model does with them.
+        """
         known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
+        if samples:
+            self.put_samples(
+                samples, ["example", *(f"other {number}" for number in range(1, len(samples)))]
+            )
         context = StageContext(
             name="it",
             recipe=Recipe(name="r", model=Model(onnx="m.onnx"), folder=""),
             data=lambda name: Output(SOURCE, "data"),
-            samples=SAMPLES if self.samples else None,
+            sampling=SAMPLES if self.samples else None,
         )
         if self.samples:
             known[SAMPLES, "samples"], known[SAMPLES, "shapes"] = self.samples

@@ -105,9 +105,9 @@ def spare(
     """
     aim, seconds = choose_target(target, context), read_age(budget)
     inputs = dict(quantize.inputs)
-    if context.samples is not None:
-        inputs["samples"] = Output(context.samples, "samples")
-        inputs["shapes"] = Output(context.samples, "shapes")
+    if context.sampling is not None:
+        inputs["samples"] = Output(context.sampling, "samples")
+        inputs["shapes"] = Output(context.sampling, "shapes")
     if data is not None:
         inputs["data"] = data
     told = {**plain(ranks), "target": plain(aim), "seconds": seconds / 2}

@@ -33,9 +33,9 @@ class TransformerFusion(Stage):
     def apply(self, model: Output, context: StageContext) -> Output:
         """Become one step, which compares numbers on the samples where it has some."""
         inputs = {"model": model}
-        if context.samples is not None:
-            inputs["samples"] = Output(context.samples, "samples")
-            inputs["shapes"] = Output(context.samples, "shapes")
+        if context.sampling is not None:
+            inputs["samples"] = Output(context.sampling, "samples")
+            inputs["shapes"] = Output(context.sampling, "shapes")
         step = Step(
             label=f"{context.name}: fuse {self.model_type or 'a transformer'}",
             run="onnxbuild.stages.transformer_fusion.run:fuse",

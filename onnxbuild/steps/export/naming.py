@@ -13,17 +13,22 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from onnxbuild.graph.load import model_nodes
+from onnxbuild.graph.select import module_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Under this key dynamo keeps the paths of the modules around a node, the innermost before the last."""
 
 
 def name_nodes(model: ir.Model, modules: Collection[str]) -> None:
-    """Name every node after the one of `modules`, paths as ``named_modules`` gives them, that it comes from."""
+    """Name every node after the one of `modules`, paths as ``named_modules`` gives them, that it comes from.
+
+    Called again, it names what came since and keeps the rest, but for the numbers.
+    """
     taken: dict[str, int] = {}
     for node in model_nodes(model):
-        path = _of_scopes(node, modules) if SCOPES in node.metadata_props else ""
-        path = path or _of_name(node.name or "", modules)
+        path = module_of(node.name or "")
+        if path not in modules:
+            path = _of_scopes(node, modules) or _of_name(node.name or "", modules)
         base = f"{path}/{node.op_type}" if path else node.op_type
         number = taken[base] = taken.get(base, 0) + 1
         node.name = base if number == 1 else f"{base}_{number}"
@@ -31,7 +36,7 @@ def name_nodes(model: ir.Model, modules: Collection[str]) -> None:
 
 def _of_scopes(node: ir.Node, modules: Collection[str]) -> str:
     try:
-        scopes = ast.literal_eval(node.metadata_props[SCOPES])
+        scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
     except (SyntaxError, ValueError):
         return ""
     known = [scope for scope in scopes if scope in modules] if isinstance(scopes, list) else []
