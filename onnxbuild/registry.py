@@ -14,12 +14,15 @@ from onnxbuild.errors import UsageError
 
 STAGES = {
     "custom": "onnxbuild.stages.custom.spec:Custom",
+    "fix_dims": "onnxbuild.stages.fix_dims.spec:FixDims",
     "float16": "onnxbuild.stages.float16.spec:Float16",
     "onnxoptimizer": "onnxbuild.stages.onnxoptimizer.spec:OnnxOptimizer",
     "onnxruntime": "onnxbuild.stages.onnxruntime.spec:OnnxRuntime",
+    "onnxscript": "onnxbuild.stages.onnxscript.spec:OnnxScript",
     "quantize_dynamic": "onnxbuild.stages.quantize_dynamic.spec:QuantizeDynamic",
     "quantize_static": "onnxbuild.stages.quantize_static.spec:QuantizeStatic",
     "quantize_weights": "onnxbuild.stages.quantize_weights.spec:QuantizeWeights",
+    "transformer_fusion": "onnxbuild.stages.transformer_fusion.spec:TransformerFusion",
 }
 
 RULES = {

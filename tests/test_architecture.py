@@ -43,6 +43,7 @@ LIBRARIES = [
     ("graph.load", {"google"}, "what protobuf raises on a file that is no model"),
     ("stages.*", {"numpy", "onnx", "onnx_ir", "onnxruntime"}, "stages rewrite graphs"),
     ("stages.onnxoptimizer.*", {"onnxoptimizer"}, "the passes behind the stage"),
+    ("stages.onnxscript.*", {"onnxscript"}, "the optimizer behind the stage"),
     ("rules.*", {"torch"}, "rules replace torch modules"),
     (
         "rules.*",

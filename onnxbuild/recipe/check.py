@@ -12,6 +12,7 @@ from onnxbuild.recipe.check_feeds import feed_mistakes
 from onnxbuild.recipe.check_files import file_mistakes, marked_text
 from onnxbuild.recipe.check_graph import graph_mistakes
 from onnxbuild.recipe.check_names import form_mistakes
+from onnxbuild.recipe.check_order import order_mistakes
 from onnxbuild.recipe.check_rules import rule_mistakes
 from onnxbuild.recipe.check_shapes import shape_mistakes
 from onnxbuild.recipe.looking import Looking
@@ -62,6 +63,8 @@ def check(
     ]
     # What has the wrong type, or no name, is not complained of a second time.
     found += [mistake for mistake in later if mistake.path not in wrong]
+    paths = {mistake.path for mistake in found}
+    found += order_mistakes(data, sources, registry, paths)
     return [_once(mistake, sources) for mistake in found]
 
 

@@ -73,6 +73,12 @@ CASES = {
     .replace("range: [0, 1]}", "range: [0, 1]}\n  flag: {value: true}"),
     "unknown_key": GOOD.replace("opset: 18", "opsett: 18"),
     "unknown_section": GOOD.replace("outputs:", "ouputs:"),
+    "order_of_stages": GOOD.replace(
+        "  int8: {use: quantize_static, from: slim, data: calibration}",
+        "  fp16: {use: float16, from: slim}\n  opt: {use: onnxruntime, from: fp16}\n"
+        "  int8: {use: quantize_dynamic, from: opt}\n  twice: {use: quantize_static, from: int8, data: calibration}\n"
+        "  fused: {use: transformer_fusion, from: int8}",
+    ),
     "torch_names": GOOD.replace(
         "export: {opset: 18}",
         "opset_version: 18\nexport: {do_constant_folding: true, dynamo: true, input_names: [image]}\n"
