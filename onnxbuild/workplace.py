@@ -228,7 +228,8 @@ def note_latest(workplace: Workplace, process: Build) -> None:
     keys: dict[str, dict[str, str]] = {}
     for record in process.records:
         if record.status in {"ran", "cached"}:
-            for name in workplace.plan.owners.get(id(record.step), ()):
+            # Steps that a step answered with are no part of the plan: they count for every recipe.
+            for name in workplace.plan.owners.get(id(record.step)) or workplace.recipes:
                 keys.setdefault(name, {})[identify(record.step)] = record.key
     for name, noted in keys.items():
         if workplace.store.actions.latest(name).items() >= noted.items():

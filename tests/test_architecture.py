@@ -46,11 +46,17 @@ LIBRARIES = [
     ("stages.onnxoptimizer.*", {"onnxoptimizer"}, "the passes behind the stage"),
     ("rules.*", {"torch"}, "rules replace torch modules"),
     (
+        "rules.*",
+        {"numpy", "onnx", "onnx_ir", "onnxscript"},
+        "rules translate operators and rewrite graphs",
+    ),
+    (
         "steps.*",
         {"numpy", "onnx", "onnx_ir", "onnxruntime"},
         "steps export, run and compare models",
     ),
     ("steps.export.*", {"torch"}, "exports live modules"),
+    ("steps.export.*", {"onnxscript"}, "translations of operators, handed to the exporters"),
     ("steps.model.*", {"torch"}, "loads live modules"),
     ("steps.model.tensors", {"ml_dtypes"}, "bfloat16 between torch and numpy"),
     ("steps.model.weights", {"safetensors"}, "weights, memory-mapped"),

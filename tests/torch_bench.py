@@ -15,7 +15,8 @@ import onnxruntime
 
 from onnxbuild.arrays import ArraysWriter, read_items
 from onnxbuild.core.artifact import Artifact
-from onnxbuild.core.ports import Job
+from onnxbuild.core.ports import Job, MoreSteps
+from onnxbuild.core.values import plain
 from onnxbuild.graph.load import read
 from onnxbuild.steps.export import run as export_run
 from onnxbuild.steps.reference import run as reference_run
@@ -149,9 +150,20 @@ class Bench:
             "replace": replace,
             "description": description,
         }
-        work = self.work(options, dict(self.artifacts), ("model",))
-        self.notes = work.notes
-        return Exported(self, export_run.export(work)["model"], work.notes)
+        return self.finish_export(options)
+
+    def finish_export(self, options: Any) -> Exported:
+        """Run the step and those that it answers with, until one gives a model."""
+        self.tried: list[str] = []
+        while True:
+            work = self.work(options, dict(self.artifacts), ("model",))
+            self.notes = work.notes
+            answer = export_run.export(work)
+            if not isinstance(answer, MoreSteps):
+                return Exported(self, answer["model"], work.notes)
+            step = answer.outputs["model"].step
+            self.tried.append(step.label)
+            options = plain(step.options)
 
 
 def forget_modules(folder: str) -> None:

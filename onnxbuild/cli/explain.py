@@ -19,6 +19,7 @@ from onnxbuild.engine.explain import SHOWN
 from onnxbuild.engine.preview import Prospect
 from onnxbuild.errors import UsageError
 from onnxbuild.planner import find_label
+from onnxbuild.report.rules import explain_rules
 from onnxbuild.report.view import PlanView
 from onnxbuild.workplace import open_workplace
 
@@ -85,6 +86,7 @@ def _causes(item: Prospect) -> Iterator[str]:
     # With its offset: the text may be shown again where the clock is set otherwise.
     made = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(trace.made))
     yield f"made {made} by build {trace.build} in {trace.seconds:.2f} s"
+    yield from explain_rules(trace.notes)
     if item.varied:
         yield f"not reproducible: {item.varied} runs with the same inputs gave different results"
     files = [name.removeprefix("./") for kind, name, _ in trace.observations if kind == "file"]

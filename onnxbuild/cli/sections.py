@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from onnxbuild import registry
 from onnxbuild.cli.wrapping import first_line, prose, wrap
 from onnxbuild.recipe.describe import Field, docs_of, fields_of
+from onnxbuild.recipe.rule import LEVELS, Rule
 from onnxbuild.recipe.schema import Limits
 
 MARKS = {
@@ -24,7 +25,12 @@ MARKS = {
 SAMPLES = {
     ("module", "module"): "model.py:Swish",
     ("module", "with"): "torch.nn.SiLU",
+    ("operator", "operator"): "mylib::gelu",
+    ("operator", "with"): "ops.py:gelu",
+    ("pattern", "pattern"): "fusions.py:rules",
     ("custom", "function"): "tools.py:function",
+    ("custom_graph", "function"): "tools.py:function",
+    ("custom_operator", "function"): "tools.py:function",
     ("", "data"): "calibration",
 }
 """Values for required options in examples, by name of the stage or rule (or any) and of the option."""
@@ -34,10 +40,15 @@ def list_all(table: str) -> str:
     """Write all stages, or of all rules, with the first line of what each says of itself."""
     names = registry.names(table)
     width = max(map(len, names)) + 4
+    found = {name: registry.resolve(table, name) for name in names}
+    levels = [cls.level for cls in found.values() if issubclass(cls, Rule)]
+    level_width = max(map(len, levels), default=-2) + 2
     lines = []
-    for name in names:
-        said = wrap(first_line(registry.resolve(table, name).__doc__ or ""), " " * width)
-        lines.append(f"  {name}".ljust(width) + said[width:])
+    for name, cls in found.items():
+        level = cls.level if issubclass(cls, Rule) else ""
+        head = f"  {name}".ljust(width) + level.ljust(level_width)
+        said = wrap(first_line(cls.__doc__ or ""), " " * len(head))
+        lines.append(head + said[len(head) :])
     return "\n".join(lines)
 
 
@@ -45,6 +56,8 @@ def document(table: str, name: str) -> str:
     """Write all there is to know of one stage or rule. Raises `UsageError` when there is none of that name."""
     cls = registry.resolve(table, name)
     parts = [name, prose(cls.__doc__ or "", "  ")]
+    if issubclass(cls, Rule):
+        parts.append(f"  It works {LEVELS[cls.level]}.")
     fields = fields_of(cls)
     docs = docs_of(cls)
     parts.append("options:" if fields else "It has no options.")
@@ -63,6 +76,10 @@ def example(table: str, name: str) -> str:
         return f"  stages:\n    my_{name}: {{use: {name}{given}}}"
     if not values:
         return f"  replace:\n    {name}: {{}}"
+    if "function" in values:
+        level = registry.resolve(table, name).level
+        by_level = "" if level == "module" else f", level: {level}"
+        return f"  replace:\n    my_rule: {{rule: '{values['function']}'{by_level}}}"
     given = "".join(f", {key}: {value}" for key, value in values.items())
     return f"  replace:\n    my_{name}: {{rule: {name}{given}}}"
 

@@ -16,6 +16,9 @@ def summarize(result: BuildResult) -> str:
     parts = []
     for recipe in result.recipes.values():
         parts.append(_recipe(recipe))
+        rules = next((item.rules for item in recipe.variants.values() if item.rules), "")
+        if rules:
+            parts.append(f"  rules fired: {rules}")
         exceptions = [item for item in recipe.variants.values() if item.exceptions]
         if exceptions:
             parts.append("\n".join(f"  {item.variant}: {item.exceptions}" for item in exceptions))

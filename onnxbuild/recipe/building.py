@@ -13,6 +13,8 @@ from onnxbuild.recipe.stage import Stage
 
 EXPORT = "export"
 CUSTOM = "custom"
+CUSTOM_RULES = {"module": CUSTOM, "operator": "custom_operator", "graph": "custom_graph"}
+"""What stands for a rule that is a callable of the user's own, by the level that the recipe says."""
 
 
 class Registry(Protocol):
@@ -25,6 +27,10 @@ class Registry(Protocol):
     def resolve(self, table: str, name: str) -> Any:
         """Give what a name stands for. Raises `UsageError`."""
         ...
+
+
+RULE_KEYS = ("rule", "level", "optional")
+"""Keys of a rule that is the user's own callable which are not options of that callable."""
 
 
 def is_callable_name(text: Any) -> bool:
@@ -44,9 +50,9 @@ def stage_class(stage: Mapping[str, Any], registry: Registry) -> type[Stage] | N
 def rule_class(rule: Mapping[str, Any], registry: Registry) -> type[Rule] | None:
     """Give the class behind a rule; None when there is no such rule."""
     named = rule.get("rule")
-    found: type[Rule] | None = _resolve(
-        "rules", CUSTOM if is_callable_name(named) else named, registry
-    )
+    if is_callable_name(named):
+        named = CUSTOM_RULES.get(str(rule.get("level", "module")), CUSTOM)
+    found: type[Rule] | None = _resolve("rules", named, registry)
     return found
 
 
@@ -89,9 +95,9 @@ def _build_rule(rule: Mapping[str, Any], registry: Registry) -> Rule:
         msg = f"there is no rule {rule.get('rule')!r}"
         raise TypeError(msg)
     if is_callable_name(rule["rule"]):
-        optional = picked(options, ("optional",))
-        options.pop("optional", None)
-        options = {**optional, "function": rule["rule"], "options": options}
+        own = picked(options, ("optional",))
+        options = {key: value for key, value in options.items() if key not in RULE_KEYS}
+        options = {**own, "function": rule["rule"], "options": options}
     return build(cls, options)
 
 
@@ -119,6 +125,8 @@ def _spell_rule(rule: Rule) -> dict[str, Any]:
     if "function" in options and "options" in options:
         del options["function"]
         options.update(options.pop("options"))
+        if rule.level != "module":
+            options["level"] = rule.level
     return options
 
 

@@ -169,12 +169,19 @@ def _complete_rule(key: str, rule: Any, registry: Registry) -> Any:
         return rule
     name = rule.get("rule")
     if name is None:
-        known = registry.names("rules")
-        name = "module" if key not in known and {"module", "with"} & rule.keys() else key
+        name = key if key in registry.names("rules") else _name_rule(rule) or key
     options = {option: value for option, value in rule.items() if option != "rule"}
     out = {"rule": name, **options}
     cls = rule_class(out, registry)
     return drop_none(cls, out) if cls is not None and not is_callable_name(name) else out
+
+
+def _name_rule(rule: Mapping[str, Any]) -> str:
+    """Name the rule that one without a name means by its keys; empty if none."""
+    for name in ("pattern", "operator", "module"):
+        if name in rule:
+            return name
+    return "module" if "with" in rule else ""
 
 
 def default_name(path: str) -> str:

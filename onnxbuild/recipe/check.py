@@ -10,6 +10,7 @@ from typing import Any
 from onnxbuild.recipe.building import EXPORT, Registry
 from onnxbuild.recipe.check_files import file_mistakes, marked_text
 from onnxbuild.recipe.check_graph import graph_mistakes
+from onnxbuild.recipe.check_rules import rule_mistakes
 from onnxbuild.recipe.check_shapes import shape_mistakes
 from onnxbuild.recipe.looking import Looking
 from onnxbuild.recipe.messages import schema_mistakes
@@ -52,6 +53,7 @@ def check(
         *words.setting_mistakes(registry),
         *shape_mistakes(data, sources),
         *graph_mistakes(data, sources),
+        *rule_mistakes(data, sources, registry),
         *file_mistakes(data, sources, looking, registry, folder),
     ]
     # What has the wrong type, or no name, is not complained of a second time.

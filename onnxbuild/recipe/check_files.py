@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from onnxbuild.core.facts import importable
-from onnxbuild.recipe.building import Registry, is_callable_name, rule_class, stage_class
+from onnxbuild.recipe.building import (
+    RULE_KEYS,
+    Registry,
+    is_callable_name,
+    rule_class,
+    stage_class,
+)
 from onnxbuild.recipe.describe import marked
 from onnxbuild.recipe.looking import Looking
 from onnxbuild.recipe.mistakes import KeyPath, Mistake, did_you_mean, dotted
@@ -45,7 +51,9 @@ def file_mistakes(
         for name, entry in _items(data, section):
             if is_callable_name(entry.get(key)):
                 yield from files.entry_mistakes((section, name, key), str(entry[key]))
-                yield from files.call_mistakes((section, name), entry, key, "", given=1)
+                # A rule for operators gets no model: it answers what they become.
+                given = 0 if section == "replace" and entry.get("level") == "operator" else 1
+                yield from files.call_mistakes((section, name), entry, key, "", given=given)
 
 
 def marked_text(data: Mapping[str, Any], registry: Registry) -> Iterator[tuple[str, KeyPath, str]]:
@@ -236,7 +244,7 @@ class _Files:
 
 
 def _own_options(entry: Mapping[str, Any]) -> dict[str, Any]:
-    own = {"use", "from", "rule", "optional"}
+    own = {"use", "from", *RULE_KEYS}
     return {key: value for key, value in entry.items() if key not in own}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from onnxbuild.core.values import plain
-from onnxbuild.recipe.building import Registry
+from onnxbuild.recipe.building import CUSTOM_RULES, Registry
 from onnxbuild.recipe.describe import docs_of, fields_of
 from onnxbuild.recipe.schema import DataEntry, Input, Limits, Recipe, StageUse, Weights
 
@@ -184,7 +184,8 @@ def _stages(writer: _Writer, registry: Registry) -> dict[str, Any]:
 
 
 def _rules(writer: _Writer, registry: Registry) -> dict[str, Any]:
-    names = [name for name in registry.names("rules") if name != "custom"]
+    own = set(CUSTOM_RULES.values())
+    names = [name for name in registry.names("rules") if name not in own]
     whole = _choice(writer, registry, "rules", "rule", names, {})
     properties = {}
     for name in names:
@@ -195,12 +196,16 @@ def _rules(writer: _Writer, registry: Registry) -> dict[str, Any]:
                 {**whole, "required": ["rule"]},
             ]
         }
-    by_module = {"$ref": "#/$defs/rules.module"} if "module" in names else {"required": ["rule"]}
+    by_keys = [
+        {"$ref": f"#/$defs/rules.{name}"}
+        for name in ("module", "operator", "pattern")
+        if name in names
+    ]
     return {
         "type": "object",
         "description": docs_of(Recipe)["replace"],
         "properties": properties,
-        "additionalProperties": {"anyOf": [{**whole, "required": ["rule"]}, by_module]},
+        "additionalProperties": {"anyOf": [{**whole, "required": ["rule"]}, *by_keys]},
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from onnxbuild.core.quantities import WRITTEN
 from onnxbuild.recipe.building import (
     CUSTOM,
+    CUSTOM_RULES,
     Registry,
     is_callable_name,
     rule_class,
@@ -195,7 +196,8 @@ def _rule_mistakes(
 
 
 def _public(registry: Registry, table: str) -> list[str]:
-    return [name for name in registry.names(table) if name != CUSTOM]
+    own = {CUSTOM, *CUSTOM_RULES.values()}
+    return [name for name in registry.names(table) if name not in own]
 
 
 class _Translation:

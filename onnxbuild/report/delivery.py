@@ -37,6 +37,7 @@ from onnxbuild.report.result import (
     RecipeResult,
     VariantResult,
 )
+from onnxbuild.report.rules import blame_rules, tell_rules
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
@@ -171,10 +172,12 @@ class Delivery:
             reference_metric=measured["reference_metric"],
             findings=tuple(findings),
             exceptions=self._exceptions(variant),
+            rules=tell_rules(exporting.notes if exporting else {}),
             operators=measured["fidelity"]["model"]["nodes"],
         )
         missed = [item for item in findings if item.level == "gate" and not item.passed]
         if missed:
+            missed = blame_rules(missed, exporting.notes if exporting else {})
             missed = find_first_bad(variant, missed, measured["fidelity"], self._build_late)
             self._problems.extend(self._gate_problem(variant, item, result.path) for item in missed)
             return result

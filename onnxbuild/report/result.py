@@ -90,6 +90,9 @@ class VariantResult:
     exceptions: str = ""
     """Which weights its precision leaves out, and why; empty where none."""
 
+    rules: str = ""
+    """How often each replacement rule fired in the export that it came from; empty where there is none."""
+
     pin: LockedVariant | None = None
     """What a lock file says of it; None where nothing was published."""
 

@@ -15,7 +15,7 @@ SIZES = {"height": {"min": 3, "max": 19, "trace": 6}, "width": {"min": 4, "max":
 def _rules(*names, **options):
     kinds = [registry.resolve("rules", name) for name in names]
     return [
-        {"name": name, "run": kind.run, "options": options}
+        {"name": name, "level": kind.level, "run": kind.run, "options": options}
         for name, kind in zip(names, kinds, strict=True)
     ]
 
@@ -47,7 +47,7 @@ def test_adaptive_pooling_holds_at_every_size(bench, exporter, opset):
 
     assert exported.worst() < 1e-6
     (rule,) = exported.notes["rules"]
-    assert rule["modules"] == ["pool", "(the model) (net.py:11)"]
+    assert rule["where"] == ["pool", "(the model) (net.py:11)"]
 
 
 @pytest.mark.parametrize(("exporter", "opset"), [("dynamo", 18), ("torchscript", 17)])
@@ -117,7 +117,7 @@ def test_batch_normalization_leaves_the_graph(bench):
 
     assert exported.operators() == ["Conv", "Relu", "Conv"]
     assert exported.worst() < 1e-5
-    assert [rule["modules"] for rule in exported.notes["rules"]] == [["1"], ["1", "4"]]
+    assert [rule["where"] for rule in exported.notes["rules"]] == [["1"], ["1", "4"]]
     assert {"0.weight", "1.running_mean", "3.bias", "4.running_var"} <= set(
         exported.notes["weights"]["replaced"]
     )
@@ -157,7 +157,7 @@ def test_old_opsets_get_attention_norms_and_interpolation(bench):
     exported = bench.export("net.py:Net", inputs, replace=rules, **settings)
 
     assert exported.worst() < 1e-5
-    assert [rule["modules"] for rule in exported.notes["rules"]] == [
+    assert [rule["where"] for rule in exported.notes["rules"]] == [
         ["encoder.layers.0.self_attn"],
         ["norm"],
         ["(the model) (net.py:16)"],

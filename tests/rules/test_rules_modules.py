@@ -233,10 +233,15 @@ def test_custom_functions_count_or_replace(net):
 
 def test_a_rule_that_matches_nothing_is_an_error_unless_optional(net):
     """What a recipe asks and the model does not have is said, with what it has."""
-    rule = {"name": "sync", "run": SyncBatchNorm.run, "options": {"optional": False}}
+    rule = {
+        "name": "sync",
+        "level": "module",
+        "run": SyncBatchNorm.run,
+        "options": {"optional": False},
+    }
 
     with pytest.raises(ExportError, match=r"(?s)'sync' matches nothing.*LoudSwish"):
         replace_modules(net, [rule], _never)
 
     _, fired = replace_modules(net, [rule | {"options": {"optional": True}}], _never)
-    assert fired == [{"rule": "sync", "count": 0, "modules": []}]
+    assert fired == [{"rule": "sync", "level": "module", "count": 0, "where": []}]

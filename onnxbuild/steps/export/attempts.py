@@ -1,4 +1,7 @@
-"""Export the model: replace modules, try exporters, check what came out, keep the graph.
+"""Export the model: replace modules, try one way, check what came out, keep the graph or go on to the next way.
+
+Each way that is tried is a step of its own: where one fails, the step answers with the next, which knows what
+has failed before. So a failed way is not tried again until something that it depends on changes.
 
 The two run modules of the step, `run` and `scripted`, differ in what they warm and share this.
 """
@@ -15,31 +18,45 @@ from torch import nn
 
 from onnxbuild.arrays import read_item
 from onnxbuild.core.artifact import Artifact
-from onnxbuild.core.ports import Work
+from onnxbuild.core.ports import MoreSteps, Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
-from onnxbuild.steps.export.between import Doubt, visit
+from onnxbuild.steps.export.between import visit
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.measure import compare, judge, measure
+from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
-from onnxbuild.steps.export.replace import replace_modules
+from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
-from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
+from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
 from onnxbuild.steps.export.target import Target, read_target
+from onnxbuild.steps.export.ways import (
+    DEFAULT_OPSET,
+    DYNAMO_LEAST,
+    Attempt,
+    Way,
+    exporter_of,
+    first_ways,
+    next_way,
+)
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
 from onnxbuild.steps.model.program import read_inputs
 from onnxbuild.steps.model.user import say
 
 
-def export(work: Work) -> dict[str, Artifact]:
-    """Give the model as an ONNX graph that is what the recipe asks, or raise `ExportError`."""
-    options = build(ExportOptions, work.options)
+def export(work: Work) -> dict[str, Artifact] | MoreSteps:
+    """Give the model as an ONNX graph that is what the recipe asks, or the step that tries the next way.
+
+    Raises `ExportError` where no way is left.
+    """
+    given = build(ExportOptions, work.options)
+    options = given
     if options.model.program is not None and not options.inputs:
         inputs, bounds = read_inputs(options.model.program)
         options = replace(options, inputs=inputs, dims={**bounds, **options.dims})
@@ -53,15 +70,26 @@ def export(work: Work) -> dict[str, Artifact]:
         Adapter(module, names, None).predict(trace)
 
     model = load_model(options.model)
+    rules = Rules(options.replace)
     if options.replace:
-        model, work.notes["rules"] = replace_modules(model, options.replace, run)
+        model = rules.replace_modules(model, run)
     adapter = Adapter(model, names, options.outputs)
-    given = adapter.predict(trace)
+    found = adapter.predict(trace)
     if not options.replace:
-        _expect(given, read_item(work.input("reference"), 0))
+        _expect(found, read_item(work.input("reference"), 0))
     say(f"forward({adapter.mapping()})")
     values = adapter.tensors(trace)
-    artifact = _attempt(work, options, target, adapter, values)
+    exporters.refuse(options.export)
+    way = next_way(options.export, options.attempts)
+    assert way is not None  # noqa: S101 - a step is made for a way
+    # What one exporter found doubtful holds for the next, too: they are of the model.
+    doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
+    trial = exporters.Trial(way, doubts)
+    try:
+        artifact = _export_with(trial, work, options, target, adapter, values, rules)
+    except ExportError as error:
+        return _go_on(work, given, trial, error)
+    _note_success(work, options, way)
     return {"model": _keep(work, options, adapter, values, artifact)}
 
 
@@ -79,57 +107,71 @@ def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
             )
 
 
-def _attempt(
-    work: Work,
-    options: ExportOptions,
-    target: Target,
-    adapter: Adapter,
-    values: Sequence[torch.Tensor],
-) -> Artifact:
-    """Try the exporters in order until one gives what is asked."""
-    names, why = exporters.choose(options.export)
-    attempts: list[dict[str, str]] = []
-    work.notes["attempts"] = attempts
-    errors: list[ExportError] = []
-    # What one exporter found doubtful holds for the next, too: they are of the model.
-    doubts: list[Doubt] = []
-    for name in names:
-        try:
-            artifact = _export_with(name, work, options, target, adapter, values, doubts)
-        except ExportError as error:
-            say(f"{name}: {error}")
-            attempts.append({"exporter": name, "result": error.what})
-            errors.append(error)
-            continue
-        attempts.append({"exporter": name, "result": "ok"})
-        reason = f"{names[0]} failed: {errors[0].what.splitlines()[0]}" if errors else why
-        work.notes["exporter"] = {"name": name, "reason": reason}
-        if exporters.is_converted(name, options.export):
-            work.notes["exporter"]["converted_from"] = DYNAMO_LEAST
-        say(f"exported with {name} ({reason})")
-        return artifact
-    if len(errors) == 1:
-        raise errors[0]
-    lines = [f"  {name}: {error.what}" for name, error in zip(names, errors, strict=True)]
+def _go_on(
+    work: Work, options: ExportOptions, trial: exporters.Trial, error: ExportError
+) -> MoreSteps:
+    """Answer a failure with the next way. Raises `ExportError` where there is none."""
+    say(f"{trial.way}: {error}")
+    failed = Attempt(
+        way=trial.way,
+        what=error.what,
+        where=error.where,
+        hint=error.hint,
+        doubts=tuple(dict.fromkeys(trial.doubts)),
+        reached=trial.reached,
+    )
+    attempts = (*options.attempts, failed)
+    work.notes["attempts"] = _list(attempts)
+    following = attempt_again(options, failed)
+    if following is not None:
+        return MoreSteps(outputs={"model": following})
+    if len(attempts) == 1:
+        raise error
+    lines = [f"  {attempt.way}: {attempt.what}" for attempt in attempts]
+    logs = [f"onnxbuild log {label_of(item.way, at)!r}" for at, item in enumerate(attempts)]
     # The errors of checks name what is wrong; those of exporters often only where they gave up.
-    best = next((error for error in errors if error.where != "export"), errors[0])
+    best = next((attempt for attempt in attempts if attempt.where != "export"), attempts[0])
     raise ExportError(
-        "no exporter gives what the recipe asks\n" + "\n".join(lines),
+        "no exporter gives what the recipe asks\n"
+        + "\n".join(lines)
+        + f"\n  all that they said: {', '.join(logs)}",
         where=best.where,
         hint=best.hint,
     )
 
 
+def _list(attempts: Sequence[Attempt]) -> list[dict[str, str]]:
+    return [{"exporter": attempt.way, "result": attempt.what} for attempt in attempts]
+
+
+def _note_success(work: Work, options: ExportOptions, way: Way) -> None:
+    work.notes["attempts"] = [*_list(options.attempts), {"exporter": way, "result": "ok"}]
+    _, reason = first_ways(options.export)
+    if options.attempts:
+        first = options.attempts[0]
+        reason = f"{first.way} failed: {first.what.splitlines()[0]}"
+    work.notes["exporter"] = {"name": way, "reason": reason}
+    if exporters.is_converted(way, options.export):
+        work.notes["exporter"]["converted_from"] = DYNAMO_LEAST
+    say(f"exported with {way} ({reason})")
+
+
 def _export_with(
-    name: str,
+    trial: exporters.Trial,
     work: Work,
     options: ExportOptions,
     target: Target,
     adapter: Adapter,
     values: Sequence[torch.Tensor],
-    doubts: list[Doubt],
+    rules: Rules,
 ) -> Artifact:
-    model = exporters.run_exporter(name, adapter, values, target, options, work, doubts)
+    modules = {path for path, _ in adapter.module.named_modules() if path}
+    with rules.translated(exporter_of(trial.way), options.export):
+        model = exporters.run_exporter(trial, adapter, values, target, options, work)
+    name_nodes(model, modules)
+    rules.replace_nodes(model, folded=options.export.constant_folding)
+    name_nodes(model, modules)
+    trial.reached = "checks"
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
@@ -142,9 +184,10 @@ def _export_with(
         work.input("reference"),
     )
     for problem in problems:
-        say(f"{name}, sample {problem.index}: {problem.text}")
-    judge(problems, target.shapes, name, numbers=options.export.exporter == "auto")
-    visit(work, work.store.path(artifact), adapter, target, doubts, name)
+        say(f"{trial.way}, sample {problem.index}: {problem.text}")
+    work.notes |= rules.notes()
+    judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
+    visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
     return artifact
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError, ModelError
 from onnxbuild.steps.export.measure import measure
 from onnxbuild.steps.export.target import Target
+from onnxbuild.steps.export.ways import Doubt
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import say
 
@@ -40,15 +40,6 @@ SIZE = re.compile(r"L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
 
 Bounds = Mapping[str, tuple[int, int]]
 """By dimension: its least and its largest size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A size at which a graph may not be the model, and why."""
-
-    dim: str
-    size: int
-    why: str
 
 
 def find_bounds(target: Target) -> Bounds:

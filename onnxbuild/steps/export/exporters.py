@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -19,10 +20,11 @@ from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.recipe.schema import Dim, Export
-from onnxbuild.steps.export.between import Doubt, between, guarded
+from onnxbuild.steps.export.between import between, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
-from onnxbuild.steps.export.spec import DEFAULT_OPSET, DYNAMO_LEAST, ExportOptions
+from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
+from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST, Doubt, Stage, Way
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
 
@@ -52,64 +54,62 @@ PHRASES = (
 """The same, inside lines or up to the end."""
 
 
-def choose(export: Export) -> tuple[list[str], str]:
-    """Give the exporters to try, in order, and why these.
-
-    Raises `ExportError` when the one that is asked for cannot honour the rest of the section.
-    """
+def refuse(export: Export) -> None:
+    """Raise `ExportError` when the exporter that is asked for cannot honour the rest of the section."""
     opset = export.opset or DEFAULT_OPSET
-    if export.exporter == "dynamo":
-        if opset < DYNAMO_LEAST:
-            raise ExportError(
-                f"the dynamo exporter writes opset {DYNAMO_LEAST} and up; opset {opset} was asked for",
-                where="export.opset",
-                hint="say `exporter: torchscript` or `auto`",
-            )
-        if export.custom_opsets:
-            raise ExportError(
-                "the dynamo exporter takes no `custom_opsets`",
-                where="export.custom_opsets",
-                hint="say `exporter: torchscript`",
-            )
-        return ["dynamo"], "asked for"
-    if export.exporter == "torchscript":
-        if export.strict:
-            raise ExportError(
-                "the TorchScript exporter has no strict mode",
-                where="export.strict",
-                hint="leave it out",
-            )
-        return ["torchscript"], "asked for"
-    if opset < DYNAMO_LEAST:
-        reason = f"dynamo writes no opset below {DYNAMO_LEAST}"
-        return (["torchscript"] if export.custom_opsets else ["torchscript", "dynamo"]), reason
-    if export.custom_opsets:
-        return ["torchscript"], "dynamo takes no custom_opsets"
-    return ["dynamo", "torchscript"], "dynamo first, the other where it fails"
+    if export.exporter == "dynamo" and opset < DYNAMO_LEAST:
+        raise ExportError(
+            f"the dynamo exporter writes opset {DYNAMO_LEAST} and up; opset {opset} was asked for",
+            where="export.opset",
+            hint="say `exporter: torchscript` or `auto`",
+        )
+    if export.exporter == "dynamo" and export.custom_opsets:
+        raise ExportError(
+            "the dynamo exporter takes no `custom_opsets`",
+            where="export.custom_opsets",
+            hint="say `exporter: torchscript`",
+        )
+    if export.exporter == "torchscript" and export.strict:
+        raise ExportError(
+            "the TorchScript exporter has no strict mode",
+            where="export.strict",
+            hint="leave it out",
+        )
 
 
-def is_converted(name: str, export: Export) -> bool:
+def is_converted(way: Way, export: Export) -> bool:
     """True if the exporter cannot write the opset, so that onnx converts what it wrote."""
-    return name == "dynamo" and (export.opset or DEFAULT_OPSET) < DYNAMO_LEAST
+    return way != "torchscript" and (export.opset or DEFAULT_OPSET) < DYNAMO_LEAST
+
+
+@dataclass(slots=True)
+class Trial:
+    """What is found out while a way is tried, whatever becomes of it."""
+
+    way: Way
+    doubts: list[Doubt]
+    """Sizes at which the graph may not be the model."""
+
+    reached: Stage = "capture"
+    """How far it got."""
 
 
 def run_exporter(
-    name: str,
+    trial: Trial,
     adapter: Adapter,
     values: Sequence[torch.Tensor],
     target: Target,
     options: ExportOptions,
     work: Work,
-    doubts: list[Doubt],
 ) -> ir.Model:
-    """Export with one exporter, and add to `doubts` the sizes at which the graph may not be the model.
+    """Export in one way, and note in `trial` what is found out on it.
 
     Raises `ExportError` with the first useful lines of what it said.
     """
-    export = _dynamo if name == "dynamo" else _torchscript
+    export = _torchscript if trial.way == "torchscript" else _dynamo
     try:
         with heard(), torch.no_grad():
-            return export(adapter, tuple(values), target, options, work, doubts)
+            return export(adapter, tuple(values), target, options, work, trial)
     except ExportError:
         raise
     except Exception as error:
@@ -117,7 +117,7 @@ def run_exporter(
         frames = "".join(f"\n  {frame}" for frame in user_frames(error))
         since = re.search(r"added in version (\d+)", str(error))
         raise ExportError(
-            f"{name} cannot export the model: {reason(error)}{frames}",
+            f"{trial.way} cannot export the model: {reason(error)}{frames}",
             where="export.opset" if since else "export",
             hint=f"say `opset: {since[1]}` or more" if since else "",
         ) from error
@@ -129,23 +129,25 @@ def _dynamo(
     target: Target,
     options: ExportOptions,
     _work: Work,
-    doubts: list[Doubt],
+    trial: Trial,
 ) -> ir.Model:
     export = options.export
     opset = export.opset or DEFAULT_OPSET
     # Without names first. Named dimensions are contracts: torch refuses a model that holds for some sizes
     # only, or where one dimension follows from another, and a second capture costs as much as the first.
     # The declared names come afterwards, and the checks see what came out.
-    program = _capture(adapter, values, target, options, named=False)
+    strict = trial.way == "dynamo strict"
+    program = _capture(adapter, values, target, options, named=False, strict=strict)
     fixed = _fixed(program, target)
     if fixed:
         try:
-            program = _capture(adapter, values, target, options, named=True)
+            program = _capture(adapter, values, target, options, named=True, strict=strict)
         except (RuntimeError, ValueError) as error:
             # Its complaint tells which operation fixed the dimension; the checks will refuse the graph.
             log_traceback(error)
             say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
-    doubts += guarded(program, target)
+    trial.doubts += guarded(program, target)
+    trial.reached = "translation"
     result = torch.onnx.export(
         program,
         (),
@@ -159,7 +161,7 @@ def _dynamo(
     )
     if result is None:
         raise ExportError("dynamo gave no graph", where="export")
-    if not is_converted("dynamo", export):
+    if not is_converted(trial.way, export):
         return result.model
     # The last resort of `auto` where TorchScript fails. Some operators can be converted, and the checks see
     # whether these were.
@@ -175,6 +177,7 @@ def _capture(
     options: ExportOptions,
     *,
     named: bool,
+    strict: bool,
 ) -> torch.export.ExportedProgram:
     dims: dict[str, Any] = {}
     shapes = tuple(
@@ -189,7 +192,7 @@ def _capture(
         values,
         # The adapter's forward has one parameter, *values.
         dynamic_shapes=(shapes,) if values else None,
-        strict=options.export.strict,
+        strict=strict,
     )
 
 
@@ -228,13 +231,13 @@ def _torchscript(
     target: Target,
     options: ExportOptions,
     work: Work,
-    doubts: list[Doubt],
+    trial: Trial,
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
     with heard() as warned:
         _trace(adapter, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
-        doubts += between(target)
+        trial.doubts += between(target)
     decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":
         places = "".join(f"\n  {place}" for place in decisions)
@@ -300,6 +303,8 @@ def reason(error: BaseException) -> str:
     while deepest.__cause__ is not None and str(deepest.__cause__):
         deepest = deepest.__cause__
     text = re.sub(r"\x1b\[[0-9;]*m", "", describe(deepest))
+    # It goes into keys: nothing in it may be of this machine or of this run.
+    text = re.sub(r" at 0x[0-9a-f]+", "", text.replace(os.getcwd() + os.sep, ""))
     for phrase in PHRASES:
         text = re.sub(phrase, "", text, flags=re.DOTALL)
     return "\n".join(line for line in text.splitlines() if not line.strip().startswith(NOISE))

@@ -158,8 +158,8 @@ def judge(
         raise ExportError(
             f"{exporter} gives a graph that is not the model, at {_at(shapes, first.index)}: {first.text}",
             where="export",
-            hint=f"say `exporter: {exporter}` to have `verify` measure it all the same"
-            if exporter in {"dynamo", "torchscript"}
+            hint=f"say `exporter: {exporter.partition(' ')[0]}` to have `verify` measure it all the same"
+            if exporter.startswith(("dynamo", "torchscript"))
             else "give inputs and outputs other names than values inside the graph have",
         )
 

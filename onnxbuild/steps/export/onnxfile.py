@@ -15,6 +15,7 @@ from onnxbuild.graph.load import read, read_proto
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.measure import judge, measure
+from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import check_opset, find_symbols, rename_symbols
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Port, Target
@@ -26,10 +27,6 @@ from onnxbuild.steps.model.user import describe, say
 def export_onnx(work: Work, options: ExportOptions, target: Target) -> Artifact:
     """Give the file as a graph of the store, or raise `ExportError` where it cannot be what is asked."""
     path = str(options.model.onnx)
-    if options.replace:
-        raise ExportError(
-            "module rules need a PyTorch model, and this one is an ONNX file", where="replace"
-        )
     if options.model.wrap or options.model.weights:
         raise ModelError("`wrap` and `weights` need a PyTorch model", where="model")
     if not os.path.isfile(path):
@@ -37,6 +34,9 @@ def export_onnx(work: Work, options: ExportOptions, target: Target) -> Artifact:
     touch_external_data(path)
     _check(path)
     model = _convert(path, options.export.opset)
+    rules = Rules(options.replace)
+    rules.replace_nodes(model, folded=False)
+    work.notes |= rules.notes()
     description = model.doc_string
     metadata = dict(model.metadata_props)
     _rename(model, target, options)

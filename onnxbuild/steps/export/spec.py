@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from typing import Any
 
-from onnxbuild.core.step import Output, Step
+from onnxbuild.core.step import OWN, Output, Step
 from onnxbuild.core.values import plain
 from onnxbuild.recipe.schema import Dim, Export, Input, Model, Recipe
+from onnxbuild.steps.export.ways import DEFAULT_OPSET, Attempt, Way, first_ways, next_way
 from onnxbuild.steps.reference.spec import bare_inputs, model_libraries
 
-DEFAULT_OPSET = 18
-"""What a PyTorch model is exported to where the recipe asks for no opset."""
-
-DYNAMO_LEAST = 18
-"""The lowest opset that dynamo writes; asked for a lower one, it gives this."""
+RUN = "onnxbuild.steps.export.run:export"
+SCRIPTED = "onnxbuild.steps.export.scripted:export"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +40,20 @@ class ExportOptions:
     """The recipe's section ``export``."""
 
     replace: tuple[Mapping[str, Any], ...] = ()
-    """The rules, in order: each its ``name``, the function that applies it (``run``) and its ``options``."""
+    """The rules, in order: each its ``name`` and ``level``, the function that applies it (``run``) and its
+    ``options``."""
 
     description: str = ""
     """Becomes the model's doc string."""
 
+    folder: str | None = None
+    """The recipe's folder, relative to the project root: where further attempts run as well."""
 
-def _run_function(recipe: Recipe) -> str:
-    """Name the function beside which the server warms the exporter that goes first."""
-    opset = recipe.export.opset or DEFAULT_OPSET
-    is_scripted = recipe.export.exporter == "torchscript" or (
-        recipe.export.exporter == "auto" and opset < DYNAMO_LEAST
-    )
-    return f"onnxbuild.steps.export.{'scripted' if is_scripted else 'run'}:export"
+    variables: tuple[str, ...] = ()
+    """Names of the environment variables that reach them."""
+
+    attempts: tuple[Attempt, ...] = ()
+    """What was tried before, and failed."""
 
 
 def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
@@ -64,34 +63,65 @@ def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
         settings = changed(settings, opset=DEFAULT_OPSET)
     # How a published model is laid out in files changes nothing in the graph.
     settings = changed(settings, external_data="auto")
-    step = Step(
-        run=_run_function(recipe),
-        label="export",
-        options=ExportOptions(
-            model=recipe.model,
-            inputs=bare_inputs(recipe),
-            outputs=recipe.outputs,
-            dynamic_axes=recipe.dynamic_axes,
-            dims={name: Dim(min=dim.min, max=dim.max) for name, dim in sorted(recipe.dims.items())},
-            export=settings,
-            replace=tuple(
-                {"name": name, "run": type(rule).run, "options": plain(rule)}
-                for name, rule in recipe.replace.items()
-            ),
-            description=recipe.description,
+    options = ExportOptions(
+        model=recipe.model,
+        inputs=bare_inputs(recipe),
+        outputs=recipe.outputs,
+        dynamic_axes=recipe.dynamic_axes,
+        dims={name: Dim(min=dim.min, max=dim.max) for name, dim in sorted(recipe.dims.items())},
+        export=settings,
+        replace=tuple(
+            {"name": name, "level": rule.level, "run": rule.run, "options": plain(rule)}
+            for name, rule in recipe.replace.items()
         ),
-        inputs={
-            "samples": Output(sampling, "samples"),
-            "shapes": Output(sampling, "shapes"),
-            "reference": expected,
-        },
-        # Not onnxruntime: it looks at the result, and `verify`, which has it in its key, looks again.
-        libraries=tuple(
-            name
-            for name in sorted({*model_libraries(recipe.model), "onnx", "onnx-ir", "onnxscript"})
-            if name != "onnxruntime"
-        ),
+        description=recipe.description,
         folder=recipe.folder,
         variables=recipe.pass_env,
     )
-    return Output(step, "model")
+    inputs = {
+        "samples": Output(sampling, "samples"),
+        "shapes": Output(sampling, "shapes"),
+        "reference": expected,
+    }
+    ways, _ = first_ways(settings)
+    is_file = recipe.model.onnx is not None
+    # Beside the function, the server warms the exporter that goes first.
+    run = SCRIPTED if ways[0] == "torchscript" and not is_file else RUN
+    return Output(_step(options, inputs, run, "export", may_grow=len(ways) > 1 and not is_file))
+
+
+def attempt_again(options: ExportOptions, failed: Attempt) -> Output | None:
+    """Give the export by the next way, after one has failed; None when none is left."""
+    attempts = (*options.attempts, failed)
+    way = next_way(options.export, attempts)
+    if way is None:
+        return None
+    inputs = {name: Output(OWN, name) for name in ("samples", "shapes", "reference")}
+    label = label_of(way, len(attempts))
+    # One more failure, and there may be nothing left to grow into: the step says so itself then.
+    return Output(_step(changed(options, attempts=attempts), inputs, RUN, label, may_grow=True))
+
+
+def label_of(way: Way, number: int) -> str:
+    """Name the step of an attempt, counted from 0."""
+    return f"export with {way}" if number else "export"
+
+
+def _step(
+    options: ExportOptions, inputs: Mapping[str, Output], run: str, label: str, *, may_grow: bool
+) -> Step:
+    return Step(
+        run=run,
+        label=label,
+        options=options,
+        inputs=inputs,
+        # Not onnxruntime: it looks at the result, and `verify`, which has it in its key, looks again.
+        libraries=tuple(
+            name
+            for name in sorted({*model_libraries(options.model), "onnx", "onnx-ir", "onnxscript"})
+            if name != "onnxruntime"
+        ),
+        folder=options.folder,
+        variables=options.variables,
+        may_grow=may_grow,
+    )

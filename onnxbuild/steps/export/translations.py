@@ -1,11 +1,18 @@
-"""torch's table of translations from ATen to ONNX, made once for all exports of a process and its forks."""
+"""torch's table of translations from ATen to ONNX: made once for all exports of a process and its forks, and added to."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch.onnx._internal.exporter import _registration
+
+Entries = Sequence[tuple[Any, Callable[..., Any]]]
+
+_added: list[tuple[Any, Callable[..., Any]]] = []
+"""What every table gets besides, inside of `added`: overloads of torch's and what translates each."""
 
 
 def keep_translations() -> None:
@@ -27,6 +34,20 @@ def keep_translations() -> None:
         # A table may be added to, whoever asked for it.
         functions = {target: list(found) for target, found in whole.functions.items()}
         copy.__dict__.update(vars(whole) | {"functions": functions})
+        for overload, translate in _added:
+            for is_complex in (False, True):
+                copy.register_op(overload, translate, is_complex=is_complex)
         return copy
 
     registry.from_torchlib = staticmethod(from_torchlib)
+
+
+@contextmanager
+def added(entries: Entries) -> Iterator[None]:
+    """Have all tables that are made inside of the block translate some overloads otherwise."""
+    # The first that is given wins, and torch asks the last that was registered.
+    _added.extend(reversed(entries))
+    try:
+        yield
+    finally:
+        _added.clear()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch_bench import Exported
 
 from onnxbuild.errors import ExportError
-from onnxbuild.steps.export import run as export_run
 from onnxbuild.steps.export.coverage import KINDS
 
 pytestmark = pytest.mark.e2e
@@ -86,7 +84,7 @@ def test_dynamo_below_18_is_refused(bench):
         bench.export("net.py:build", IMAGE, dims=SIZES, exporter="dynamo", opset=17)
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "torchscript", "auto"])
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
 def test_a_dimension_that_the_model_fixes_is_named(bench, exporter):
     """A dimension that came out fixed, though declared dynamic, fails with its name."""
     bench.write(
@@ -164,8 +162,7 @@ def test_a_program_keeps_its_dynamic_dims(bench):
     bench.reference({"program": "m.pt2"}, {})
     options = {"model": {"program": "m.pt2"}, "export": {"opset": 18}}
 
-    work = bench.work(options, dict(bench.artifacts), ("model",))
-    exported = Exported(bench, export_run.export(work)["model"], work.notes)
+    exported = bench.finish_export(options)
 
     assert exported.shapes() == {"input": ["input_0", 4], "output": ["input_0", 3]}
     assert exported.worst() < 1e-6

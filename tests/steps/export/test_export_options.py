@@ -502,10 +502,16 @@ def test_rules_are_verified_against_the_original(bench):
     rules = [
         {
             "name": "swish",
+            "level": "module",
             "run": "onnxbuild.rules.module.run:apply",
             "options": {"module": "net.py:Swish", "with": "torch.nn.SiLU"},
         },
-        {"name": "sync", "run": "onnxbuild.rules.sync_batchnorm.run:apply", "options": {}},
+        {
+            "name": "sync",
+            "level": "module",
+            "run": "onnxbuild.rules.sync_batchnorm.run:apply",
+            "options": {},
+        },
     ]
 
     torch.manual_seed(0)
@@ -518,8 +524,8 @@ def test_rules_are_verified_against_the_original(bench):
     result = bench.export("seeded.py:build", X, replace=rules)
 
     assert result.notes["rules"] == [
-        {"rule": "swish", "count": 1, "modules": ["1"]},
-        {"rule": "sync", "count": 1, "modules": ["2"]},
+        {"rule": "swish", "level": "module", "count": 1, "where": ["1"]},
+        {"rule": "sync", "level": "module", "count": 1, "where": ["2"]},
     ]
     assert result.worst() < 1e-5
 

@@ -1,0 +1,1 @@
+"""Translate one operator by a function of the user's."""

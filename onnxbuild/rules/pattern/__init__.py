@@ -1,0 +1,1 @@
+"""Rewrite patterns of the exported graph."""

@@ -1,0 +1,81 @@
+"""The ways to export a model, in the order in which they are tried, and what became of those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from onnxbuild.recipe.schema import Export
+
+DEFAULT_OPSET = 18
+"""What a PyTorch model is exported to where the recipe asks for no opset."""
+
+DYNAMO_LEAST = 18
+"""The lowest opset that dynamo writes; asked for a lower one, it gives this."""
+
+Way: TypeAlias = Literal["dynamo", "torchscript", "dynamo strict"]
+"""An exporter, and how it is called."""
+
+Stage: TypeAlias = Literal["capture", "translation", "checks"]
+"""How far a way got: the model is captured, its operators are translated, the graph is held against the recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A size at which a graph may not be the model, and why."""
+
+    dim: str
+    size: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A way that failed."""
+
+    way: Way
+    what: str
+    """Why, for people."""
+
+    where: str = ""
+    hint: str = ""
+    doubts: tuple[Doubt, ...] = ()
+    """What it found doubtful: that is of the model, and holds for the next way too."""
+
+    reached: Stage = "capture"
+    """Where it ended."""
+
+
+def exporter_of(way: Way) -> str:
+    """Name the exporter of a way: ``dynamo`` or ``torchscript``."""
+    return way.partition(" ")[0]
+
+
+def first_ways(export: Export) -> tuple[tuple[Way, ...], str]:
+    """Give the ways that a recipe allows, in order, and why these."""
+    opset = export.opset or DEFAULT_OPSET
+    dynamo: Way = "dynamo strict" if export.strict else "dynamo"
+    strict: tuple[Way, ...] = () if export.strict else ("dynamo strict",)
+    if export.exporter == "dynamo":
+        return (dynamo,), "asked for"
+    if export.exporter == "torchscript":
+        return ("torchscript",), "asked for"
+    if export.custom_opsets:
+        return ("torchscript",), "dynamo takes no custom_opsets"
+    if opset < DYNAMO_LEAST:
+        reason = f"dynamo writes no opset below {DYNAMO_LEAST}"
+        return ("torchscript", dynamo, *strict), reason
+    return (dynamo, "torchscript", *strict), "dynamo first, the others where it fails"
+
+
+def next_way(export: Export, failed: Sequence[Attempt]) -> Way | None:
+    """Give the way to try next; None when all that could help have failed."""
+    ways, _ = first_ways(export)
+    tried = {attempt.way for attempt in failed}
+    left = [way for way in ways if way not in tried]
+    # What strict mode does otherwise is the capture, which may keep a size open that was fixed. It does not
+    # help where an operator of a captured program has no translation.
+    if any(item.way == "dynamo" and item.reached == "translation" for item in failed):
+        left = [way for way in left if way != "dynamo strict"]
+    return left[0] if left else None
