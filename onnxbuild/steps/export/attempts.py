@@ -34,6 +34,7 @@ from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
+from onnxbuild.steps.export.tables import predict_filled
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.export.ways import (
     DEFAULT_OPSET,
@@ -74,7 +75,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     if options.replace:
         model = rules.replace_modules(model, run)
     adapter = Adapter(model, names, options.outputs)
-    found = adapter.predict(trace)
+    found = predict_filled(adapter, trace, work, target)
     if not options.replace:
         _expect(found, read_item(work.input("reference"), 0))
     say(f"forward({adapter.mapping()})")
