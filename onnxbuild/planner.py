@@ -146,7 +146,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
     sampling = samples(recipe, data)
     expected = reference(recipe, Output(sampling, "samples"))
     exported = export(recipe, sampling, expected)
-    outputs = {"export": exported, **_stages(recipe, exported, data)}
+    outputs = {"export": exported, **_stages(recipe, exported, data, sampling, expected)}
     variants = []
     for name in recipe.publish:
         gates = recipe.verify_of(name)
@@ -175,7 +175,9 @@ def _variants(recipe: Recipe) -> list[Variant]:
     return variants
 
 
-def _stages(recipe: Recipe, exported: Output, data: Any) -> dict[str, Output]:
+def _stages(
+    recipe: Recipe, exported: Output, data: Any, sampling: Step, expected: Output
+) -> dict[str, Output]:
     outputs: dict[str, Output] = {}
     left = dict(recipe.stages)
     # Stages may be written in any order; the recipe's check has refused cycles and unknown names.
@@ -184,7 +186,9 @@ def _stages(recipe: Recipe, exported: Output, data: Any) -> dict[str, Output]:
             if use.from_ in left:
                 continue
             source = exported if use.from_ == "export" else outputs[use.from_]
-            context = StageContext(name=name, recipe=recipe, data=data)
+            context = StageContext(
+                name=name, recipe=recipe, data=data, sampling=sampling, reference=expected
+            )
             outputs[name] = use.stage.apply(source, context)
             del left[name]
     return outputs
@@ -195,8 +199,9 @@ def find_precision(recipe: Recipe, variant: str) -> Precision:
     name = variant
     while name != "export":
         use = recipe.stages[name]
-        if use.stage.precision is not None:
-            return use.stage.precision
+        precision = use.stage.find_precision()
+        if precision is not None:
+            return precision
         name = use.from_
     return "fp32"
 

@@ -19,6 +19,7 @@ STAGES = {
     "onnxruntime": "onnxbuild.stages.onnxruntime.spec:OnnxRuntime",
     "quantize_dynamic": "onnxbuild.stages.quantize_dynamic.spec:QuantizeDynamic",
     "quantize_static": "onnxbuild.stages.quantize_static.spec:QuantizeStatic",
+    "quantize_weights": "onnxbuild.stages.quantize_weights.spec:QuantizeWeights",
 }
 
 RULES = {

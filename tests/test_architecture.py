@@ -42,7 +42,6 @@ LIBRARIES = [
     ("graph.*", {"numpy", "onnx", "onnx_ir", "onnxruntime"}, "graphs are read, written and loaded"),
     ("graph.load", {"google"}, "what protobuf raises on a file that is no model"),
     ("stages.*", {"numpy", "onnx", "onnx_ir", "onnxruntime"}, "stages rewrite graphs"),
-    ("stages.float16.*", {"onnxconverter_common"}, "the converter behind the stage"),
     ("stages.onnxoptimizer.*", {"onnxoptimizer"}, "the passes behind the stage"),
     ("rules.*", {"torch"}, "rules replace torch modules"),
     (

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from onnxbuild.core.step import Output
+    from onnxbuild.core.step import Output, Step
     from onnxbuild.recipe.schema import Recipe
 
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,13 @@ class StageContext:
     data: Callable[[str], Output]
     """Gives the collected ``arrays`` output of an entry of ``data:``, by name."""
 
+    sampling: Step | None = None
+    """The step whose outputs are the recipe's ``samples`` and, by name and size, their ``shapes``. None where a stage
+    stands alone."""
+
+    reference: Output | None = None
+    """What PyTorch makes of the samples."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -34,6 +41,10 @@ class Stage:
 
     precision: ClassVar[Precision | None] = None
     """What the stage makes of the model's numbers; None leaves them as they are."""
+
+    def find_precision(self) -> Precision | None:
+        """Give the precision; a stage whose options decide that overrides this."""
+        return self.precision
 
     @abstractmethod
     def apply(self, model: Output, context: StageContext) -> Output:

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 
 from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
+from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
-from onnxbuild.report.tolerances import (
-    ATOL,
-    EXACT,
-    RTOL,
-    TRUE_HALF,
-    find_channel_limit,
-    find_tolerance,
-    tolerances,
-)
+from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 

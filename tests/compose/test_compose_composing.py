@@ -87,7 +87,7 @@ def test_short_forms_are_written_out(project):
         ("dynamic_axes.logits={0: batch, 1: classes}", ("dynamic_axes", "logits", "1"), "classes"),
         ("stages.int8.per_channel=false", ("stages", "int8", "per_channel"), False),
         ("stages.slim.fixed_point=false", ("stages", "slim", "fixed_point"), False),
-        ("stages.fp16={use: float16, min_positive_val: 1e-3}", ("stages", "fp16", "min_positive_val"), 1e-3),
+        ("stages.fp16={use: float16, max_finite_val: 1e3}", ("stages", "fp16", "max_finite_val"), 1e3),
         ("stages.extra=onnxruntime", ("stages", "extra", "use"), "onnxruntime"),
         ("stages.fp16=onnxruntime", ("stages", "fp16", "from"), "slim"),
         ("publish=[slim]", ("publish",), ["slim"]),

@@ -54,12 +54,6 @@ def replace_modules(
     return set_eval(model) if rules else model, fired
 
 
-def _gone(before: Mapping[str, ref[torch.Tensor]], model: nn.Module) -> list[str]:
-    """Name the tensors that the model had and that are not in it any more, under whatever name."""
-    now = {id(tensor) for tensor in state_of(model).values()}
-    return [name for name, tensor in before.items() if id(tensor()) not in now]
-
-
 def replace_nodes(model: ir.Model, rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Apply graph rules in order, in place; give for each the nodes where it fired.
 
@@ -97,3 +91,9 @@ def account(rule: Mapping[str, Any], places: Sequence[str]) -> dict[str, Any]:
         "count": len(places),
         "where": list(places),
     }
+
+
+def _gone(before: Mapping[str, ref[torch.Tensor]], model: nn.Module) -> list[str]:
+    """Name the tensors that the model had and that are not in it any more, under whatever name."""
+    now = {id(tensor) for tensor in state_of(model).values()}
+    return [name for name, tensor in before.items() if id(tensor()) not in now]
