@@ -36,6 +36,7 @@ from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
+from onnxbuild.steps.export.tables import Outputs, fill_tables
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.export.ways import (
     DEFAULT_OPSET,
@@ -77,7 +78,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     if options.replace:
         model = rules.replace_modules(model, run)
     adapter = Adapter(model, names, options.outputs, options.constants)
-    changed = _call_once(work, options, adapter)
+    changed = _call_once(work, options, target, adapter)
     say(f"forward({adapter.mapping()})")
     values = adapter.tensors(trace)
     exporters.refuse(options.export)
@@ -94,11 +95,16 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     return {"model": _keep(work, options, adapter, values, artifact)}
 
 
-def _call_once(work: Work, options: ExportOptions, adapter: Adapter) -> list[str]:
+def _call_once(work: Work, options: ExportOptions, target: Target, adapter: Adapter) -> list[str]:
     """Call the model as the export will, and name the tensors of its own that it changes by that."""
-    values = adapter.tensors(read_item(work.input("samples"), 0))
+    trace = read_item(work.input("samples"), 0)
+    values = adapter.tensors(trace)
+
+    def call() -> Outputs:
+        return {name: to_numpy(value) for name, value in adapter.call(values).items()}
+
     with noticed(adapter.model) as changed, torch.no_grad():
-        found = {name: to_numpy(value) for name, value in adapter.call(values).items()}
+        found = fill_tables(adapter, call, trace, work, target)
     if changed:
         work.notes["changed_state"] = list(changed)
         say(f"the model changes {', '.join(changed)} when it is called")
