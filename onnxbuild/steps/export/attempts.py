@@ -35,16 +35,16 @@ from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
-from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
+from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.export.ways import (
-    DEFAULT_OPSET,
     DYNAMO_LEAST,
     Attempt,
     Way,
     exporter_of,
     first_ways,
     next_way,
+    opset_of,
 )
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
@@ -83,6 +83,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     exporters.refuse(options.export)
     way = next_way(options.export, options.attempts)
     assert way is not None  # noqa: S101 - a step is made for a way
+    options = lower(options, way)
     # What one exporter found doubtful holds for the next, too: they are of the model.
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
     trial = exporters.Trial(way, doubts, changed=changed)
@@ -189,6 +190,7 @@ def _export_with(
     name_nodes(model, modules)
     rules.replace_nodes(model, folded=options.export.constant_folding)
     name_nodes(model, modules)
+    work.notes |= rules.notes()
     trial.reached = "checks"
     try:
         return _check(model, trial, work, options, target, adapter)
@@ -205,7 +207,7 @@ def _check(
     adapter: Adapter,
 ) -> Artifact:
     """Make the graph what the recipe asks, and keep it if it is the model at every sample."""
-    settle(model, target, options.export.opset or DEFAULT_OPSET)
+    settle(model, target, opset_of(options.export))
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
     finish(model, options)
@@ -218,7 +220,6 @@ def _check(
     )
     for problem in problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
-    work.notes |= rules.notes()
     judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
     return artifact

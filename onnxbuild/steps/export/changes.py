@@ -19,7 +19,7 @@ def noticed(model: nn.Module) -> Iterator[list[str]]:
     changed += [
         name
         for name, (tensor, version) in before.items()
-        if after.get(name) is not tensor or tensor._version != version
+        if tensor._version != version or after.get(name) is not tensor
     ]
 
 
