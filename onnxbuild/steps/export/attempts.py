@@ -35,17 +35,17 @@ from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
-from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
+from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower
 from onnxbuild.steps.export.tables import Outputs, fill_tables
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.export.ways import (
-    DEFAULT_OPSET,
     DYNAMO_LEAST,
     Attempt,
     Way,
     exporter_of,
     first_ways,
     next_way,
+    opset_of,
 )
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
@@ -84,6 +84,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     exporters.refuse(options.export)
     way = next_way(options.export, options.attempts)
     assert way is not None  # noqa: S101 - a step is made for a way
+    options = lower(options, way)
     # What one exporter found doubtful holds for the next, too: they are of the model.
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
     trial = exporters.Trial(way, doubts, changed=changed)
@@ -212,7 +213,7 @@ def _check(
     adapter: Adapter,
 ) -> Artifact:
     """Make the graph what the recipe asks, and keep it if it is the model at every sample."""
-    settle(model, target, options.export.opset or DEFAULT_OPSET)
+    settle(model, target, opset_of(options.export))
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
     finish(model, options)

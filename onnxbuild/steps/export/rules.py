@@ -12,7 +12,7 @@ from torch import nn
 from onnxbuild.recipe.schema import Export
 from onnxbuild.steps.export import replace
 from onnxbuild.steps.export.folding import fold
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST
+from onnxbuild.steps.export.ways import DYNAMO_LEAST, opset_of
 
 
 class Rules:
@@ -44,7 +44,7 @@ class Rules:
             return
         from onnxbuild.steps.export import operators
 
-        opset = export.opset or DEFAULT_OPSET
+        opset = opset_of(export)
         opset = max(opset, DYNAMO_LEAST) if exporter == "dynamo" else opset
         translations = operators.load_translations(rules)
         with operators.translated(exporter, translations, opset):
