@@ -51,6 +51,9 @@ STORES = {
     "local": "onnxbuild.stores.local:LocalStore",
 }
 
+LISTED = 12
+"""Names that a message lists; of more it says where they are."""
+
 TABLES = {"stages": STAGES, "rules": RULES, "executors": EXECUTORS, "stores": STORES}
 
 
@@ -68,10 +71,17 @@ def resolve(table: str, name: str) -> Any:
         near = get_close_matches(name, names(table), n=1)
         raise UsageError(
             f"there is no {table.removesuffix('s')} named {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(table))}",
+            hint=f"did you mean {near[0]!r}?" if near else _all_are(table),
         )
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _all_are(table: str) -> str:
+    known = names(table)
+    if len(known) > LISTED:
+        return f"`onnxbuild {table}` lists the {len(known)} that there are"
+    return f"there are: {', '.join(known)}"
 
 
 def _others(table: str) -> dict[str, str]:

@@ -157,7 +157,7 @@ def test_old_opsets_get_attention_norms_and_interpolation(bench):
     exported = bench.export("net.py:Net", inputs, replace=rules, **settings)
 
     assert exported.worst() < 1e-5
-    assert [rule["modules"] for rule in exported.notes["rules"]] == [
+    assert [rule["where"] for rule in exported.notes["rules"]] == [
         ["encoder.layers.0.self_attn"],
         ["norm"],
         ["(the model) (net.py:16)"],

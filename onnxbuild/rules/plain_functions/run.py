@@ -92,7 +92,7 @@ def _instance_norm(
     )
 
 
-TABLE = {
+TABLE: dict[Any, Callable[..., Any]] = {
     functional.rms_norm: _rms_norm,
     torch.rms_norm: _rms_norm,
     torch.channel_shuffle: _channel_shuffle,
