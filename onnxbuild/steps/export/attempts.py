@@ -8,7 +8,7 @@ The two run modules of the step, `run` and `scripted`, differ in what they warm 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
+from onnxbuild.steps.export.helping import help_export
 from onnxbuild.steps.export.measure import compare, judge, measure
 from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
@@ -91,7 +92,15 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     try:
         artifact = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
-        return _go_on(work, given, trial, error)
+        helped = _help(work, options, adapter, rules, run, f"{way}: {error.what.splitlines()[0]}")
+        if helped is None:
+            return _go_on(work, given, trial, error)
+        adapter = helped
+        trial = exporters.Trial(way, doubts)
+        try:
+            artifact = _export_with(trial, work, options, target, adapter, values, rules)
+        except ExportError as other:
+            return _go_on(work, given, trial, other)
     _note_success(work, options, way)
     return {"model": _keep(work, options, adapter, values, artifact)}
 
@@ -130,6 +139,25 @@ def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
                 hint="draw random numbers in __init__, where each step has the same seed, not in forward;"
                 " or, if one of its files was edited during the build, run again",
             )
+
+
+def _help(
+    work: Work,
+    options: ExportOptions,
+    adapter: Adapter,
+    rules: Rules,
+    run: Callable[[nn.Module], object],
+    why: str,
+) -> Adapter | None:
+    """Give the model with the rules that step in where a way has failed; None where they find nothing."""
+    model, fired = help_export(adapter.model, [rule["run"] for rule in options.replace], run, why)
+    if not fired:
+        return None
+    say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
+    rules.add(fired)
+    helped = Adapter(model, adapter.inputs, options.outputs)
+    helped.predict(read_item(work.input("samples"), 0))
+    return helped
 
 
 def _go_on(

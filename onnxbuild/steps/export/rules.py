@@ -21,12 +21,18 @@ class Rules:
     def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
         self._rules = rules
         self._fired: dict[str, dict[str, Any]] = {}
+        self._helped: list[dict[str, Any]] = []
 
     def notes(self) -> dict[str, Any]:
         """Give the step's notes: where each rule fired, in the recipe's order."""
         names = [rule["name"] for rule in self._rules]
         found = [self._fired[name] for name in names if name in self._fired]
+        found += self._helped
         return {"rules": found} if found else {}
+
+    def add(self, fired: Sequence[dict[str, Any]]) -> None:
+        """Add where rules fired that have stepped in by themselves."""
+        self._helped += fired
 
     def replace_modules(self, model: nn.Module, run: Callable[[nn.Module], object]) -> nn.Module:
         """Apply the module rules, before the export."""
