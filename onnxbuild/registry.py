@@ -22,13 +22,28 @@ STAGES = {
 }
 
 RULES = {
+    "affine_grid": "onnxbuild.rules.affine_grid.spec:AffineGrid",
+    "cdist": "onnxbuild.rules.cdist.spec:Cdist",
+    "cumulative": "onnxbuild.rules.cumulative.spec:Cumulative",
     "custom": "onnxbuild.rules.custom.spec:Custom",
     "custom_graph": "onnxbuild.rules.custom.spec:CustomGraph",
     "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
+    "einsum": "onnxbuild.rules.einsum.spec:Einsum",
+    "grid_sample": "onnxbuild.rules.grid_sample.spec:GridSample",
+    "masked_select": "onnxbuild.rules.masked_select.spec:MaskedSelect",
     "module": "onnxbuild.rules.module.spec:Module",
+    "nan_to_num": "onnxbuild.rules.nan_to_num.spec:NanToNum",
     "operator": "onnxbuild.rules.operator.spec:Operator",
+    "order": "onnxbuild.rules.order.spec:Order",
     "pattern": "onnxbuild.rules.pattern.spec:Pattern",
+    "plain_attention": "onnxbuild.rules.plain_attention.spec:PlainAttention",
+    "rms_norm": "onnxbuild.rules.rms_norm.spec:RmsNorm",
+    "roll": "onnxbuild.rules.roll.spec:Roll",
+    "searchsorted": "onnxbuild.rules.searchsorted.spec:SearchSorted",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
+    "triangle": "onnxbuild.rules.triangle.spec:Triangle",
+    "unfold": "onnxbuild.rules.unfold.spec:Unfold",
+    "unique": "onnxbuild.rules.unique.spec:Unique",
 }
 
 EXECUTORS = {
