@@ -150,12 +150,14 @@ def _help(
     why: str,
 ) -> Adapter | None:
     """Give the model with the rules that step in where a way has failed; None where they find nothing."""
+    if not options.export.auto_rules:
+        return None
     model, fired = help_export(adapter.model, [rule["run"] for rule in options.replace], run, why)
     if not fired:
         return None
     say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
     rules.add(fired)
-    helped = Adapter(model, adapter.inputs, options.outputs)
+    helped = Adapter(model, adapter.inputs, options.outputs, options.constants)
     helped.predict(read_item(work.input("samples"), 0))
     return helped
 
