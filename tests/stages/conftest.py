@@ -8,11 +8,11 @@ import onnxruntime as ort
 import pytest
 
 from onnxbuild.core.artifact import Artifact
-from onnxbuild.core.ports import Job
-from onnxbuild.core.step import Output, Step
+from onnxbuild.core.ports import Job, MoreSteps
+from onnxbuild.core.step import OWN, Output, Step
 from onnxbuild.core.values import plain
 from onnxbuild.graph import save
-from onnxbuild.recipe.schema import Model, Recipe
+from onnxbuild.recipe.schema import Model, Recipe, Verify
 from onnxbuild.recipe.stage import StageContext
 from onnxbuild.stores.local import LocalStore
 from onnxbuild.worker.work import StepWork
@@ -46,21 +46,27 @@ class Bench:
         text = json.dumps(value)
         return Artifact(kind="json", digest="b3:" + "0" * 64, size=len(text), inline=text)
 
-    def apply(self, stage, model, data=None, samples=()):
+    def apply(self, stage, model, data=None, samples=(), reference=(), verify=None):
         """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label.
 
-        With `samples`, the first of which is the example, the stage may look at what the model does with them.
+        With `samples`, the first of which is the example, the stage may look at what the model does with them, and
+        with `reference` at what PyTorch did.
         """
         known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
         if samples:
             names = ["example", *(f"other {number}" for number in range(1, len(samples)))]
             known[SOURCE, "samples"] = self.put_items(samples)
+            if reference:
+                known[SOURCE, "reference"] = self.put_items(reference)
             known[SOURCE, "shapes"] = self.put_json([{"name": n, "sizes": {}} for n in names])
         context = StageContext(
             name="it",
-            recipe=Recipe(name="r", model=Model(onnx="m.onnx"), folder=""),
+            recipe=Recipe(
+                name="r", model=Model(onnx="m.onnx"), folder="", verify={"it": verify or Verify()}
+            ),
             data=lambda name: Output(SOURCE, "data"),
             sampling=SOURCE if samples else None,
+            reference=Output(SOURCE, "reference") if reference else None,
         )
         output = stage.apply(Output(SOURCE, "model"), context)
         self._run(output.step, known)
@@ -85,10 +91,19 @@ class Bench:
         with self.store.folder() as folder:
             work = StepWork(job, self.store, folder)
             results = getattr(import_module(module), name)(work)
+        if isinstance(results, MoreSteps):
+            results = self._grow(results, job.inputs)
         assert set(results) == set(step.outputs)
         self.notes.update(work.notes)
         self.steps.append(step)
         known.update({(step, key): artifact for key, artifact in results.items()})
+
+    def _grow(self, answer, inputs):
+        """Run the steps that a step answered with, and give what stands for its own results."""
+        known = {(OWN, name): artifact for name, artifact in inputs.items()}
+        for output in answer.outputs.values():
+            self._run(output.step, known)
+        return {name: known[output.step, output.name] for name, output in answer.outputs.items()}
 
     def run(self, artifact, inputs):
         options = ort.SessionOptions()

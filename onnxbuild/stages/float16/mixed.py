@@ -16,11 +16,11 @@ from typing import Any
 from onnxbuild.core.ports import MoreSteps, Work
 from onnxbuild.core.step import OWN, Output, Resources, Step
 from onnxbuild.core.values import build
-from onnxbuild.errors import StageError
 from onnxbuild.recipe.tolerances import find_excess
 from onnxbuild.stages.float16.conversion import Conversion
 from onnxbuild.stages.float16.observing import read_ranges
 from onnxbuild.stages.float16.spec import LIBRARIES, MixedOptions, Part, TrialOptions, Tried
+from onnxbuild.stages.float16.tried import refuse
 
 MEASURE = "onnxbuild.steps.verify.trial:measure"
 
@@ -101,12 +101,7 @@ def _next(work: Work, state: MixedOptions, names: Sequence[str]) -> Output:
 
 def _finish(state: MixedOptions, names: Sequence[str]) -> Output:
     if not state.accepted:
-        worst = min((trial.excess for trial in state.tried), default=LARGEST)
-        raise StageError(
-            f"with whichever part in half precision, the numbers are at least {worst:.3g} times as far off as"
-            " `verify` allows",
-            hint="allow more under `verify`, or leave the stage out",
-        )
+        raise refuse(state.tried)
     told = [f"{trial.end - trial.first} nodes: {trial.excess:.3g}" for trial in state.tried]
     print("error over what is allowed, by trial: " + json.dumps(told))  # noqa: T201
     return Output(_convert(state, names, state.accepted, state.tried))
