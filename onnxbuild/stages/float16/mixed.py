@@ -63,6 +63,8 @@ def _judge(options: MixedOptions, errors: Mapping[str, Any]) -> MixedOptions:
     if part.end - part.first > 1:
         middle = (part.first + part.end) // 2
         pending += [Part(first=middle, end=part.end), Part(first=part.first, end=middle)]
+        # The largest goes first, so that what is tried early decides about most.
+        pending.sort(key=_size)
     return replace(options, pending=tuple(pending), tried=tried)
 
 
@@ -125,7 +127,11 @@ def _convert(
 
 
 def _count(parts: Sequence[Part]) -> int:
-    return sum(part.end - part.first for part in parts)
+    return sum(map(_size, parts))
+
+
+def _size(part: Part) -> int:
+    return part.end - part.first
 
 
 def _first(part: Part) -> int:
