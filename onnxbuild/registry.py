@@ -51,6 +51,7 @@ RULES = {
     "plain_functions": "onnxbuild.rules.plain_functions.spec:PlainFunctions",
     "rms_norm": "onnxbuild.rules.rms_norm.spec:RmsNorm",
     "roll": "onnxbuild.rules.roll.spec:Roll",
+    "scan_loops": "onnxbuild.rules.scan_loops.spec:ScanLoops",
     "searchsorted": "onnxbuild.rules.searchsorted.spec:SearchSorted",
     "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",

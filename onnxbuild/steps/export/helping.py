@@ -17,9 +17,16 @@ from onnxbuild.rules.adaptive_pool.spec import AdaptivePool
 from onnxbuild.rules.interpolate.spec import Interpolate
 from onnxbuild.rules.multihead_attention.spec import MultiheadAttention
 from onnxbuild.rules.plain_functions.spec import PlainFunctions
+from onnxbuild.rules.scan_loops.spec import ScanLoops
 from onnxbuild.steps.export.replace import replace_modules
 
-HELPERS: tuple[type[Rule], ...] = (AdaptivePool, Interpolate, PlainFunctions, MultiheadAttention)
+HELPERS: tuple[type[Rule], ...] = (
+    AdaptivePool,
+    Interpolate,
+    PlainFunctions,
+    MultiheadAttention,
+    ScanLoops,
+)
 
 
 def help_export(
