@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper, version_converter
 
 from onnxbuild.steps.export.known import KNOWN, find_known, rules_for, say_known
 
@@ -84,6 +85,34 @@ def test_messages_are_known(text, name, what):
     assert found is not None
     assert found[0].name == name
     assert what in say_known(*found)[0]
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "what", "hint"),
+    [
+        ("Relu", ["x"], "cannot convert Relu to an opset below 14", "opset: 14"),
+        (
+            "LayerNormalization",
+            ["x", "y"],
+            "has no LayerNormalization",
+            "opsets LayerNormalization",
+        ),
+    ],
+)
+def test_what_onnx_cannot_convert_is_known(operator, inputs, what, hint):
+    """As its converter says it."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xyz"]
+    graph = helper.make_graph(
+        [helper.make_node(operator, inputs, ["z"])], "g", values[: len(inputs)], values[2:]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+    with pytest.raises(RuntimeError) as caught:
+        version_converter.convert_version(model, 13)
+
+    told, advice = say_known(*find_known(str(caught.value)))
+    assert what in told
+    assert hint in advice
 
 
 def test_what_is_not_known_is_left_alone():
