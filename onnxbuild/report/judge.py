@@ -9,6 +9,7 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
@@ -40,6 +41,8 @@ def judge(
     export_size: int,
     latency: Json | None,
     export: Json,
+    tokens: Json | None = None,
+    reference_tokens: Json | None = None,
 ) -> tuple[Finding, ...]:
     """Give all findings on a variant, passed ones too: gates first, then warnings.
 
@@ -48,6 +51,7 @@ def judge(
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
+        *judge_tokens(verify, tokens, reference_tokens),
         *_judge_size(variant, verify, size, export_size),
         *_judge_speed(variant, verify, latency),
         *_judge_decisions(export),
@@ -233,6 +237,7 @@ def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
     for finding in fails:
         yield Finding(
             what=f"in true half precision the {finding.what}",
+            numbers=True,
             asked=finding.asked,
             measured=finding.measured,
             where=finding.where,

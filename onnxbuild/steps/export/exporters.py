@@ -19,6 +19,7 @@ import torch
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
+from onnxbuild.recipe import dimensions
 from onnxbuild.recipe.schema import Dim, Export
 from onnxbuild.steps.export.between import between, find_bounds, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
@@ -27,6 +28,7 @@ from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
+from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import log_traceback, say
 
@@ -60,6 +62,10 @@ def refuse(export: Export) -> None:
 def is_converted(way: Way, export: Export) -> bool:
     """True if the exporter cannot write the opset, so that onnx converts what it wrote."""
     return way != "torchscript" and opset_of(export) < DYNAMO_LEAST
+
+
+MOST_CAPTURES = 3
+"""How often a model is captured again: code behind a size that was fixed is reached once it no longer is."""
 
 
 @dataclass(slots=True)
@@ -127,15 +133,19 @@ def _dynamo(
     # only, or where one dimension follows from another, and a second capture costs as much as the first.
     # The declared names come afterwards, and the checks see what came out.
     strict = trial.way == "dynamo strict"
-    program = _capture(adapter, values, target, options, named=False, strict=strict)
+    places = Places()
+
+    def capture(*, named: bool = False) -> torch.export.ExportedProgram:
+        with kept(places), noticed(places):
+            return _capture(adapter, values, target, options, named=named, strict=strict)
+
+    program = _keep_sizes(capture(), capture, places, target)
     fixed = _fixed(program, target)
     if fixed:
-        reopened, trial.fixing = _reopen(adapter, values, target, options, fixed, strict=strict)
+        reopened, trial.fixing = _reopen(capture, target, fixed)
         program = reopened or program
     else:
-        trial.look = lambda: _reopen(
-            adapter, values, target, options, find_bounds(target), strict=strict
-        )[1]
+        trial.look = lambda: _reopen(capture, target, find_bounds(target))[1]
     trial.doubts += guarded(program, target)
     trial.reached = "translation"
     result = torch.onnx.export(
@@ -161,24 +171,51 @@ def _dynamo(
 
 
 def _reopen(
-    adapter: Adapter,
-    values: tuple[torch.Tensor, ...],
-    target: Target,
-    options: ExportOptions,
-    fixed: Iterable[str],
-    *,
-    strict: bool,
+    capture: Callable[..., torch.export.ExportedProgram], target: Target, fixed: Iterable[str]
 ) -> tuple[torch.export.ExportedProgram | None, list[str]]:
     """Capture once more with the dimensions as contracts; if that fails, give the lines that make constants of them."""
     with heard_fixing() as lines:
         try:
-            program = _capture(adapter, values, target, options, named=True, strict=strict)
+            program = capture(named=True)
         except (RuntimeError, ValueError) as error:
             log_traceback(error)
             say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
             program = None
     sizes = [int(target.shapes[0]["sizes"][dim]) for dim in fixed]
     return program, [lines[size] for size in sizes if size in lines]
+
+
+def _keep_sizes(
+    program: torch.export.ExportedProgram,
+    capture: Callable[[], torch.export.ExportedProgram],
+    places: Places,
+    target: Target,
+) -> torch.export.ExportedProgram:
+    """Capture again where ``int(size)`` may have fixed sizes, this time without that; give the better program."""
+    tied, met = _ties(program, target), tuple(places.lines)
+    for _ in range(MOST_CAPTURES):
+        if not met or not tied:
+            break
+        try:
+            again = capture()
+        except Exception as error:  # noqa: BLE001 - said here; the program that there is stays, and is judged
+            log_traceback(error)
+            say(f"not captured without int() of sizes: {reason(error)}")
+            places.clear()
+            break
+        more = tuple(line for line in places.lines if line not in met)
+        if _ties(again, target) < tied:
+            say(f"captured again, with the sizes kept that these make numbers: {', '.join(met)}")
+            program, tied = again, _ties(again, target)
+        if not more:
+            break
+        met += more
+    return program
+
+
+def _ties(program: torch.export.ExportedProgram, target: Target) -> int:
+    """Count what ties a program to some sizes: dimensions that are fixed, sizes at which a guard fails."""
+    return len(_fixed(program, target)) + len(guarded(program, target))
 
 
 def _capture(
@@ -222,6 +259,9 @@ def _fixed(program: torch.export.ExportedProgram, target: Target) -> list[str]:
 
 
 def _dim(name: str, bounds: Dim | None, *, named: bool) -> Any:
+    if not dimensions.read(name).is_name:
+        # torch has a name for what follows from one dimension, and none for a sum of two; it finds out which it is.
+        return torch.export.Dim.AUTO
     least = 1 if bounds is None or bounds.min is None else bounds.min
     most = None if bounds is None or bounds.max is None or bounds.max <= least else bounds.max
     if named:

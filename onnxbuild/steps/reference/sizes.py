@@ -43,6 +43,10 @@ def explain_sizes(
     names: Mapping[str, tuple[int | str, ...]],
 ) -> ModelError:
     """Add to the error of a call which sizes the model takes; `names` are the shapes of its inputs."""
+    words = [size for shape in names.values() for size in shape if isinstance(size, str)]
+    if not all(word.isidentifier() for word in words):
+        # Sizes that follow from others cannot be tried one by one.
+        return error
     until = time.monotonic() + SECONDS
     for axis in _differing(worked, failed, names):
 

@@ -100,7 +100,7 @@ def test_file_version_metadata_and_description(bench):
 @pytest.mark.parametrize(
     ("body", "names"),
     [
-        ("return x + 1, [x * 2, None], x.sum()", ["output_0", "output_1_0", "output_2"]),
+        ("return x + 1, [x * 2, None], x.sum()", ["output_0", "output_1.0", "output_2"]),
         ("return {'b': x + 1, 'a': x * 2}", ["b", "a"]),
         ("return Answer(x + 1, x * 2)", ["logits", "hidden"]),
         ("return x, x, x + 0", ["output_0", "output_1", "output_2"]),

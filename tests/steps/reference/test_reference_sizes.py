@@ -55,3 +55,4 @@ def test_what_is_not_of_one_size_stays_as_it_is():
     """No dimension alone is to blame, or no rule is seen in what the model takes."""
     assert explain(lambda n: True, 4, 9).what == "the model fails"
     assert explain(lambda n: n in {4, 7}, 4, 9).what == "the model fails"
+    assert explain(lambda n: n == 4, 4, 9, names=("batch", "past + seq")).what == "the model fails"
