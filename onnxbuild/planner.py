@@ -37,6 +37,8 @@ class Variant:
     gates: Verify
     model: Output
     exported: Output
+    source: Output
+    """What its last stage started from; the exported model itself for that and for its first stages."""
     fidelity: Output
     latency: Output | None = None
     """None for the exported model itself, with which the others are compared."""
@@ -163,9 +165,10 @@ def _variants(recipe: Recipe) -> list[Variant]:
         gates = recipe.verify_of(name)
         model = outputs[name]
         sampling, expected = visit(name)
+        source = exported if name == "export" else outputs[recipe.stages[name].from_]
         latency = metric = reference_metric = None
         if model is not exported:
-            latency = benchmark(recipe, name, model, exported, sampling)
+            latency = benchmark(recipe, name, model, exported, sampling, source)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
             metric = evaluate(recipe, name, gates, model, items)
@@ -178,6 +181,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 gates=gates,
                 model=model,
                 exported=exported,
+                source=source,
                 fidelity=verify(recipe, name, model, sampling, expected),
                 latency=latency,
                 metric=metric,

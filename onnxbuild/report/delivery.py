@@ -149,7 +149,8 @@ class Delivery:
         model = self._build.results(variant.model)
         exported = self._build.results(variant.exported)
         measured = self._measured(variant)
-        if model is None or exported is None or measured is None:
+        source = self._build.results(variant.source)
+        if model is None or exported is None or source is None or measured is None:
             return result
         exporting = self._build.trace_of(variant.exported)
         findings = judge(
@@ -161,9 +162,14 @@ class Delivery:
             reference_metric=measured["reference_metric"],
             size=model.size,
             export_size=exported.size,
+            source_size=None if variant.source == variant.exported else source.size,
             latency=measured["latency"],
             export=exporting.notes if exporting else {},
         )
+        measured["size"] = {
+            "over_export": round(model.size / exported.size, 4) if exported.size else None,
+            "over_source": round(model.size / source.size, 4) if source.size else None,
+        }
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
         result = replace(
             result,

@@ -9,14 +9,11 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.sources import LARGER, SLOWER, judge_source
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 
-LARGER = 1.02
-"""Size over that of the exported model from which it is worth a word."""
-SLOWER = 0.75
-"""Speed over that of the exported model below which it is worth a word: on a busy machine timings vary by a fifth."""
 SLACK = 1e-9
 """Differences of decimal fractions: 0.93 - 0.92 is more than 0.01."""
 ONE = "metric"
@@ -35,17 +32,20 @@ def judge(
     reference_metric: Json | None,
     size: int,
     export_size: int,
+    source_size: int | None = None,
     latency: Json | None,
     export: Json,
 ) -> tuple[Finding, ...]:
     """Give all findings on a variant, passed ones too: gates first, then warnings.
 
-    `export` are the notes of the export that it came from.
+    `export` are the notes of the export that it came from; `source_size` the bytes of the model that its stage
+    started from, where that is another than the exported one.
     """
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
         *_judge_size(variant, verify, size, export_size),
+        *judge_source(verify, size, export_size, source_size, latency),
         *_judge_speed(variant, verify, latency),
         *_judge_decisions(export),
     ]

@@ -34,7 +34,7 @@ def shape(name, scaled):
 
 def variant(model):
     return Variant(
-        recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT,
+        recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT, source=EXPORT,
         fidelity=FIDELITY, latency=None, metric=None, reference_metric=None,
     )  # fmt: skip
 
