@@ -17,11 +17,12 @@ from onnxbuild.core.values import list_orders, plain
 from onnxbuild.errors import UsageError
 from onnxbuild.recipe.fixing import fix, fixed_dims
 from onnxbuild.recipe.schema import Recipe, Verify
-from onnxbuild.recipe.stage import Precision, StageContext
+from onnxbuild.recipe.stage import Precision, Stage, StageContext
 from onnxbuild.steps.benchmark.spec import benchmark
 from onnxbuild.steps.data.spec import collect
 from onnxbuild.steps.evaluate.spec import evaluate, score
 from onnxbuild.steps.export.spec import export
+from onnxbuild.steps.generate.spec import reference_tokens, tokens
 from onnxbuild.steps.reference.spec import predict, reference
 from onnxbuild.steps.samples.spec import samples
 from onnxbuild.steps.verify.spec import verify
@@ -44,11 +45,21 @@ class Variant:
     """None for the exported model itself, with which the others are compared."""
     metric: Output | None = None
     reference_metric: Output | None = None
+    tokens: Output | None = None
+    reference_tokens: Output | None = None
+    stage: Stage | None = None
+    """The stage that made it; None for the exported model itself."""
 
     @property
     def measured(self) -> tuple[Output, ...]:
         """All outputs that a judgement needs."""
-        optional = (self.latency, self.metric, self.reference_metric)
+        optional = (
+            self.latency,
+            self.metric,
+            self.reference_metric,
+            self.tokens,
+            self.reference_tokens,
+        )
         return (self.fidelity, *(output for output in optional if output))
 
 
@@ -166,13 +177,16 @@ def _variants(recipe: Recipe) -> list[Variant]:
         model = outputs[name]
         sampling, expected = visit(name)
         source = exported if name == "export" else outputs[recipe.stages[name].from_]
-        latency = metric = reference_metric = None
+        optional: dict[str, Output] = {}
         if model is not exported:
-            latency = benchmark(recipe, name, model, exported, sampling, source)
+            optional["latency"] = benchmark(recipe, name, model, exported, sampling, source)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
-            metric = evaluate(recipe, name, gates, model, items)
-            reference_metric = score(recipe, gates, predict(recipe, items), items)
+            optional["metric"] = evaluate(recipe, name, gates, model, items)
+            optional["reference_metric"] = score(recipe, gates, predict(recipe, items), items)
+        if gates.generate is not None:
+            optional["tokens"] = tokens(recipe, name, gates.generate, model, sampling)
+            optional["reference_tokens"] = reference_tokens(recipe, gates.generate, sampling)
         variants.append(
             Variant(
                 recipe=recipe.name,
@@ -183,9 +197,8 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 exported=exported,
                 source=source,
                 fidelity=verify(recipe, name, model, sampling, expected),
-                latency=latency,
-                metric=metric,
-                reference_metric=reference_metric,
+                stage=recipe.stages[name].stage if name in recipe.stages else None,
+                **optional,
             )
         )
     return variants

@@ -38,6 +38,8 @@ from onnxbuild.report.result import (
     VariantResult,
 )
 from onnxbuild.report.rules import blame_rules, tell_rules
+from onnxbuild.report.sources import compare_sizes
+from onnxbuild.report.targets import judge_target
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
@@ -153,7 +155,7 @@ class Delivery:
         if model is None or exported is None or source is None or measured is None:
             return result
         exporting = self._build.trace_of(variant.exported)
-        findings = judge(
+        held = judge(
             variant=variant.name,
             precision=variant.precision,
             verify=variant.gates,
@@ -164,12 +166,13 @@ class Delivery:
             export_size=exported.size,
             source_size=None if variant.source == variant.exported else source.size,
             latency=measured["latency"],
+            tokens=measured["tokens"],
+            reference_tokens=measured["reference_tokens"],
             export=exporting.notes if exporting else {},
         )
-        measured["size"] = {
-            "over_export": round(model.size / exported.size, 4) if exported.size else None,
-            "over_source": round(model.size / source.size, 4) if source.size else None,
-        }
+        measured["size"] = compare_sizes(model.size, exported.size, source.size)
+        aim = self._recipes[variant.recipe].target
+        findings = (*judge_target(aim, measured["fidelity"]["model"]), *held)
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
         result = replace(
             result,
@@ -205,6 +208,8 @@ class Delivery:
             "latency": variant.latency,
             "metric": variant.metric,
             "reference_metric": variant.reference_metric,
+            "tokens": variant.tokens,
+            "reference_tokens": variant.reference_tokens,
         }
         values: dict[str, Any] = {}
         for name, output in outputs.items():

@@ -10,9 +10,13 @@ from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, toler
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.sources import LARGER, SLOWER, judge_source
+from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
+
+CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
+"""Notes of an export on what a graph does not do, and what they are about."""
 
 SLACK = 1e-9
 """Differences of decimal fractions: 0.93 - 0.92 is more than 0.01."""
@@ -35,6 +39,8 @@ def judge(
     source_size: int | None = None,
     latency: Json | None,
     export: Json,
+    tokens: Json | None = None,
+    reference_tokens: Json | None = None,
 ) -> tuple[Finding, ...]:
     """Give all findings on a variant, passed ones too: gates first, then warnings.
 
@@ -44,6 +50,7 @@ def judge(
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
+        *judge_tokens(verify, tokens, reference_tokens),
         *_judge_size(variant, verify, size, export_size),
         *judge_source(verify, size, export_size, source_size, latency),
         *_judge_speed(variant, verify, latency),
@@ -230,6 +237,7 @@ def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
     for finding in fails:
         yield Finding(
             what=f"in true half precision the {finding.what}",
+            numbers=True,
             asked=finding.asked,
             measured=finding.measured,
             where=finding.where,
@@ -362,6 +370,16 @@ def _judge_decisions(export: Json) -> Iterator[Finding]:
             hint="write it with torch.where or torch.cond",
             level="warning",
         )
+    for key, whose in CHANGES.items():
+        if export.get(key):
+            yield Finding(
+                what=f"{whose} that forward changes ({', '.join(export[key])})",
+                asked="",
+                measured="unchanged by the graph",
+                passed=False,
+                hint="give what is kept from call to call as an input and an output",
+                level="warning",
+            )
 
 
 def _label(shape: Json) -> str:

@@ -13,6 +13,14 @@ SLOWER = 0.75
 """Speed over that of another model below which it is worth a word: on a busy machine timings vary by a fifth."""
 
 
+def compare_sizes(size: int, export_size: int, source_size: int) -> dict[str, float | None]:
+    """Give the size over that of the exported model, and over that of the model that it comes from."""
+    return {
+        "over_export": round(size / export_size, 4) if export_size else None,
+        "over_source": round(size / source_size, 4) if source_size else None,
+    }
+
+
 def judge_source(
     verify: Verify, size: int, export_size: int, source_size: int | None, latency: Json | None
 ) -> Iterator[Finding]:

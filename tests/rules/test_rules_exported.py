@@ -15,7 +15,7 @@ SIZES = {"height": {"min": 3, "max": 19, "trace": 6}, "width": {"min": 4, "max":
 def _rules(*names, **options):
     kinds = [registry.resolve("rules", name) for name in names]
     return [
-        {"name": name, "level": "module", "run": kind.run, "options": options}
+        {"name": name, "level": kind.level, "run": kind.run, "options": options}
         for name, kind in zip(names, kinds, strict=True)
     ]
 
@@ -157,7 +157,7 @@ def test_old_opsets_get_attention_norms_and_interpolation(bench):
     exported = bench.export("net.py:Net", inputs, replace=rules, **settings)
 
     assert exported.worst() < 1e-5
-    assert [rule["modules"] for rule in exported.notes["rules"]] == [
+    assert [rule["where"] for rule in exported.notes["rules"]] == [
         ["encoder.layers.0.self_attn"],
         ["norm"],
         ["(the model) (net.py:16)"],

@@ -44,7 +44,7 @@ class Float16(Stage):
     """Operators that stay in float32, besides those that have no half precision."""
 
     node_block_list: tuple[str, ...] = ()
-    """Names of nodes that stay in float32."""
+    """Nodes that stay in float32: names, globs, or the path of a torch module for all that is in it."""
 
     check_fp16_ready: bool = True
     """Refuse a model that has half precision already."""
