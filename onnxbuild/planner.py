@@ -21,6 +21,7 @@ from onnxbuild.steps.benchmark.spec import benchmark
 from onnxbuild.steps.data.spec import collect
 from onnxbuild.steps.evaluate.spec import evaluate, score
 from onnxbuild.steps.export.spec import export
+from onnxbuild.steps.generate.spec import reference_tokens, tokens
 from onnxbuild.steps.reference.spec import predict, reference
 from onnxbuild.steps.samples.spec import samples
 from onnxbuild.steps.verify.spec import verify
@@ -41,13 +42,21 @@ class Variant:
     """None for the exported model itself, with which the others are compared."""
     metric: Output | None = None
     reference_metric: Output | None = None
+    tokens: Output | None = None
+    reference_tokens: Output | None = None
     stage: Stage | None = None
     """The stage that made it; None for the exported model itself."""
 
     @property
     def measured(self) -> tuple[Output, ...]:
         """All outputs that a judgement needs."""
-        optional = (self.latency, self.metric, self.reference_metric)
+        optional = (
+            self.latency,
+            self.metric,
+            self.reference_metric,
+            self.tokens,
+            self.reference_tokens,
+        )
         return (self.fidelity, *(output for output in optional if output))
 
 
@@ -153,13 +162,16 @@ def _variants(recipe: Recipe) -> list[Variant]:
     for name in recipe.publish:
         gates = recipe.verify_of(name)
         model = outputs[name]
-        latency = metric = reference_metric = None
+        latency = metric = reference_metric = written = wanted = None
         if model is not exported:
             latency = benchmark(recipe, name, model, exported, sampling)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
             metric = evaluate(recipe, name, gates, model, items)
             reference_metric = score(recipe, gates, predict(recipe, items), items)
+        if gates.generate is not None:
+            written = tokens(recipe, name, gates.generate, model, sampling)
+            wanted = reference_tokens(recipe, gates.generate, sampling)
         variants.append(
             Variant(
                 recipe=recipe.name,
@@ -172,6 +184,8 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 latency=latency,
                 metric=metric,
                 reference_metric=reference_metric,
+                tokens=written,
+                reference_tokens=wanted,
                 stage=recipe.stages[name].stage if name in recipe.stages else None,
             )
         )

@@ -19,16 +19,27 @@ STAGES = {
     "onnxruntime": "onnxbuild.stages.onnxruntime.spec:OnnxRuntime",
     "quantize_dynamic": "onnxbuild.stages.quantize_dynamic.spec:QuantizeDynamic",
     "quantize_static": "onnxbuild.stages.quantize_static.spec:QuantizeStatic",
+    "quantize_weights": "onnxbuild.stages.quantize_weights.spec:QuantizeWeights",
 }
 
 RULES = {
+    "adaptive_pool": "onnxbuild.rules.adaptive_pool.spec:AdaptivePool",
+    "conv_bn": "onnxbuild.rules.conv_bn.spec:ConvBatchNorm",
     "custom": "onnxbuild.rules.custom.spec:Custom",
     "custom_graph": "onnxbuild.rules.custom.spec:CustomGraph",
     "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
+    "dropout": "onnxbuild.rules.dropout.spec:Dropout",
+    "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",
+    "interpolate": "onnxbuild.rules.interpolate.spec:Interpolate",
     "module": "onnxbuild.rules.module.spec:Module",
+    "multihead_attention": "onnxbuild.rules.multihead_attention.spec:MultiheadAttention",
     "operator": "onnxbuild.rules.operator.spec:Operator",
+    "parametrizations": "onnxbuild.rules.parametrizations.spec:Parametrizations",
     "pattern": "onnxbuild.rules.pattern.spec:Pattern",
+    "plain_functions": "onnxbuild.rules.plain_functions.spec:PlainFunctions",
+    "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
+    "weight_norm": "onnxbuild.rules.weight_norm.spec:WeightNorm",
 }
 
 EXECUTORS = {
@@ -39,6 +50,9 @@ EXECUTORS = {
 STORES = {
     "local": "onnxbuild.stores.local:LocalStore",
 }
+
+LISTED = 12
+"""Names that a message lists; of more it says where they are."""
 
 TABLES = {"stages": STAGES, "rules": RULES, "executors": EXECUTORS, "stores": STORES}
 
@@ -57,10 +71,17 @@ def resolve(table: str, name: str) -> Any:
         near = get_close_matches(name, names(table), n=1)
         raise UsageError(
             f"there is no {table.removesuffix('s')} named {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(table))}",
+            hint=f"did you mean {near[0]!r}?" if near else _all_are(table),
         )
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _all_are(table: str) -> str:
+    known = names(table)
+    if len(known) > LISTED:
+        return f"`onnxbuild {table}` lists the {len(known)} that there are"
+    return f"there are: {', '.join(known)}"
 
 
 def _others(table: str) -> dict[str, str]:

@@ -59,6 +59,7 @@ LIBRARIES = [
     ("steps.model.*", {"torch"}, "loads live modules"),
     ("steps.model.tensors", {"ml_dtypes"}, "bfloat16 between torch and numpy"),
     ("steps.model.weights", {"safetensors"}, "weights, memory-mapped"),
+    ("steps.model.caches", {"transformers"}, "the caches that its models take"),
     ("steps.model.loading", {"transformers"}, "the extra `huggingface`"),
     ("steps.verify.modules", {"torch"}, "runs the model as the user wrote it"),
     ("steps.reference.*", {"torch"}, "runs the model as the user wrote it"),

@@ -184,7 +184,10 @@ def _rule_mistakes(
         yield Mistake(
             f"there is no rule named {rule.get('rule')!r}",
             place=sources.place(path, "key") if by_key else sources.place((*path, "rule")),
-            hint=did_you_mean(str(rule.get("rule")), _public(registry, "rules"))
+            hint=(
+                did_you_mean(str(rule.get("rule")), _public(registry, "rules"))
+                or "`onnxbuild rules` lists them."
+            )
             + (" Else say `rule:` under it, or `module:` and `with:`" if by_key else ""),
             path=(*path, "rule"),
         )

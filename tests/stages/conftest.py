@@ -18,6 +18,7 @@ from onnxbuild.stores.local import LocalStore
 from onnxbuild.worker.work import StepWork
 
 SOURCE = Step(run="", label="source")
+SAMPLES = Step(run="", label="samples", outputs=("samples", "shapes"))
 
 
 class Bench:
@@ -28,6 +29,7 @@ class Bench:
         self.store = LocalStore(str(folder / "store"))
         self.notes = {}
         self.steps = []
+        self.samples = ()
 
     def put(self, model):
         return save.put(model, self.store)
@@ -42,10 +44,6 @@ class Bench:
         np.savez(path, **members)
         return Artifact(kind="arrays", digest=self.store.put_file(str(path)), size=0)
 
-    def put_json(self, value):
-        text = json.dumps(value)
-        return Artifact(kind="json", digest="b3:" + "0" * 64, size=len(text), inline=text)
-
     def apply(self, stage, model, data=None, samples=(), reference=(), verify=None):
         """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label.
 
@@ -54,20 +52,22 @@ class Bench:
         """
         known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
         if samples:
-            names = ["example", *(f"other {number}" for number in range(1, len(samples)))]
-            known[SOURCE, "samples"] = self.put_items(samples)
-            if reference:
-                known[SOURCE, "reference"] = self.put_items(reference)
-            known[SOURCE, "shapes"] = self.put_json([{"name": n, "sizes": {}} for n in names])
+            self.put_samples(
+                samples, ["example", *(f"other {number}" for number in range(1, len(samples)))]
+            )
+        if reference:
+            known[SOURCE, "reference"] = self.put_items(reference)
         context = StageContext(
             name="it",
             recipe=Recipe(
                 name="r", model=Model(onnx="m.onnx"), folder="", verify={"it": verify or Verify()}
             ),
             data=lambda name: Output(SOURCE, "data"),
-            sampling=SOURCE if samples else None,
+            sampling=SAMPLES if self.samples else None,
             reference=Output(SOURCE, "reference") if reference else None,
         )
+        if self.samples:
+            known[SAMPLES, "samples"], known[SAMPLES, "shapes"] = self.samples
         output = stage.apply(Output(SOURCE, "model"), context)
         self._run(output.step, known)
         return known[output.step, output.name]
@@ -91,19 +91,32 @@ class Bench:
         with self.store.folder() as folder:
             work = StepWork(job, self.store, folder)
             results = getattr(import_module(module), name)(work)
-        if isinstance(results, MoreSteps):
-            results = self._grow(results, job.inputs)
+            if isinstance(results, MoreSteps):
+                results = self._grow(results, step, known)
         assert set(results) == set(step.outputs)
         self.notes.update(work.notes)
         self.steps.append(step)
         known.update({(step, key): artifact for key, artifact in results.items()})
 
-    def _grow(self, answer, inputs):
-        """Run the steps that a step answered with, and give what stands for its own results."""
-        known = {(OWN, name): artifact for name, artifact in inputs.items()}
-        for output in answer.outputs.values():
+    def _grow(self, answer, step, known):
+        """Run the steps that a step answered with; give the results that stand for its own."""
+        for name, output in step.inputs.items():
+            known[OWN, name] = known[output.step, output.name]
+        # What is run next grows too, and has inputs of its own.
+        own = {key: value for key, value in known.items() if key[0] is OWN}
+        results = {}
+        for name, output in answer.outputs.items():
             self._run(output.step, known)
-        return {name: known[output.step, output.name] for name, output in answer.outputs.items()}
+            known.update(own)
+            results[name] = known[output.step, output.name]
+        return results
+
+    def put_samples(self, items, names):
+        """Have stages measure on these items, each a sample of the shape with that name."""
+        shapes = self.folder / "shapes.json"
+        shapes.write_text(json.dumps([{"name": name, "sizes": {}} for name in names]))
+        digest = self.store.put_file(str(shapes))
+        self.samples = (self.put_items(items), Artifact(kind="json", digest=digest, size=0))
 
     def run(self, artifact, inputs):
         options = ort.SessionOptions()
