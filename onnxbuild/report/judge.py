@@ -10,7 +10,7 @@ from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, toler
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.tokens import judge_tokens
-from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
+from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 
@@ -48,6 +48,7 @@ def judge(
 
     `export` are the notes of the export that it came from.
     """
+    precision = own_precision(variant, precision, fidelity)
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
