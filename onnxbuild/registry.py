@@ -34,6 +34,7 @@ RULES = {
     "custom": "onnxbuild.rules.custom.spec:Custom",
     "custom_graph": "onnxbuild.rules.custom.spec:CustomGraph",
     "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
+    "dense_experts": "onnxbuild.rules.dense_experts.spec:DenseExperts",
     "dropout": "onnxbuild.rules.dropout.spec:Dropout",
     "einsum": "onnxbuild.rules.einsum.spec:Einsum",
     "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",

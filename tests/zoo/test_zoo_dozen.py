@@ -16,8 +16,8 @@ from zoo.subject import HERE, Subject, names
 pytestmark = pytest.mark.e2e
 
 DOZEN = (
-    "bert", "llama_cache", "mixtral", "t5", "vit", "whisper_decoder", "unet", "mobilenet", "vae",
-    "lstm", "dlrm", "flow",
+    "bert", "llama_cache", "vit", "whisper_decoder", "unet", "mobilenet", "vae", "lstm", "gru", "dlrm",
+    "flow", "tcn",
 )  # fmt: skip
 
 

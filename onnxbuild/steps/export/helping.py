@@ -14,6 +14,7 @@ from torch import nn
 from onnxbuild.core.values import plain
 from onnxbuild.recipe.rule import Rule
 from onnxbuild.rules.adaptive_pool.spec import AdaptivePool
+from onnxbuild.rules.dense_experts.spec import DenseExperts
 from onnxbuild.rules.interpolate.spec import Interpolate
 from onnxbuild.rules.multihead_attention.spec import MultiheadAttention
 from onnxbuild.rules.plain_functions.spec import PlainFunctions
@@ -26,6 +27,7 @@ HELPERS: tuple[type[Rule], ...] = (
     PlainFunctions,
     MultiheadAttention,
     ScanLoops,
+    DenseExperts,
 )
 
 

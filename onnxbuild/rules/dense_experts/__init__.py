@@ -1,0 +1,1 @@
+"""Compute all experts of a mixture, and weigh them."""
