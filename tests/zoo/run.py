@@ -115,10 +115,12 @@ def look_at_published(name: str, known: Any, built: Mapping[str, Any]) -> dict[s
 
 
 def why(name: str, variant: str, built: Mapping[str, Any]) -> str:
-    """Give the error that kept a variant from being published."""
-    own = [error["what"] for error in built["errors"] if error["what"].startswith(f"{name}: ")]
-    of_variant = [what for what in own if what.startswith(f"{name}: {variant}")]
-    return next(iter(of_variant or own), "not built")
+    """Give the error that kept a variant from being published: its own gate, its own step, or one before."""
+    said = [error["what"] for error in built["errors"]]
+    gates = [what for what in said if what.startswith(f"{name}/{variant} ")]
+    steps = [what for what in said if name in what.partition(": ")[0].split(", ")]
+    own = [what for what in steps if variant in what.partition(": ")[2].partition(": ")[0]]
+    return next(iter(gates or own or steps), "not built")
 
 
 def look_at_plain(subject: Subject, known: Any) -> dict[str, Any]:

@@ -34,6 +34,9 @@ KEPT_OPERATORS = {
 }  # fmt: skip
 """Operators that have no kernels in half precision, or lose by it what they are for: coordinates, long sums."""
 
+REDUCING = {"ScatterElements", "ScatterND"}
+"""Operators whose kernels in half precision put values in place, and fail when run where they are to add them up."""
+
 QUANTIZING = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger",
     "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention", "QGemm",
@@ -170,7 +173,7 @@ class Judgement:
         """Find what stays."""
         for graph in model_graphs(self._model):
             for node in graph:
-                if node.op_type in KEPT_OPERATORS:
+                if node.op_type in KEPT_OPERATORS or _reduces(node):
                     self.stays.keep(node)
                 if quantizes(node):
                     self.stays.keep(node)
@@ -332,6 +335,11 @@ class Judgement:
             node.op_type == "Add" or (node.op_type == "Sub" and index == 0)
         )
         return hands_on and all(self._is_saturable(one) for one in node.outputs)
+
+
+def _reduces(node: ir.Node) -> bool:
+    reduction = node.attributes.get("reduction")
+    return node.op_type in REDUCING and reduction is not None and reduction.as_string() != "none"
 
 
 def _asks_small(node: ir.Node, index: int) -> bool:
