@@ -211,18 +211,17 @@ def test_an_operator_without_half_precision_stays_float32(bench):
 def test_sums_by_index_stay_float32(bench):
     """A scatter that adds up loads in half precision and fails when it is run; the stage's runs."""
     proto = make(
-        'm = MatMul(x, w)\n y = ScatterElements <axis = 1, reduction = "add"> (x, places, m)',
+        's = ScatterElements <axis = 1, reduction = "add"> (x, places, x)\n y = MatMul(s, w)',
         w=noise(64, 64),
         places=np.arange(64, dtype=np.int64).reshape(1, 64) % 5,
     )
     model = bench.put(proto)
     x = noise(1, 64)
 
-    half = bench.apply(Float16(keep_io_types=True), model)
+    half = bench.apply(Float16(), model)
 
-    np.testing.assert_allclose(
-        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], rtol=0.02, atol=0.05
-    )
+    given = bench.run(half, {"x": x.astype(np.float16)})[0]
+    np.testing.assert_allclose(given, bench.run(model, {"x": x})[0], rtol=0.02, atol=0.5)
 
 
 def test_transposes_that_crash_onnxruntime_stay_float32(bench):
