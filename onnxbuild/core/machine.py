@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 
 CGROUP = "/sys/fs/cgroup"
 """Where Linux keeps the limits of a container."""
@@ -30,3 +31,21 @@ def free_space(path: str) -> int:
         path = os.path.dirname(path)
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
+
+
+def cpu_flags() -> frozenset[str]:
+    """Give the extensions of the processor, as Linux calls them; elsewhere the name of the processor."""
+    if not os.path.exists("/proc/cpuinfo"):
+        return frozenset({platform.processor()})
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() in {"flags", "Features"}:
+                return frozenset(value.split())
+    return frozenset()
+
+
+def saturates() -> bool:
+    """True where sums of products of 8-bit integers may saturate: on x86 without VNNI."""
+    is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
+    return is_x86 and not cpu_flags() & {"avx512_vnni", "avx_vnni"}

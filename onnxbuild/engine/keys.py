@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.digest import digest_value
 from onnxbuild.core.facts import digest_variable, installed, normalize
+from onnxbuild.core.machine import cpu_flags
 from onnxbuild.core.step import Step
 from onnxbuild.core.values import list_orders, plain
 from onnxbuild.engine.code import digest_code, named_modules
@@ -54,7 +54,7 @@ def make_key(ingredients: Mapping[str, Any]) -> str:
 @cache
 def cpu_class() -> str:
     """Describe what of the processor can change a number: its kind and its vector instructions."""
-    flags = _cpu_flags()
+    flags = cpu_flags()
     wanted = (
         "avx2",
         "avx512f",
@@ -67,14 +67,3 @@ def cpu_class() -> str:
         "sve",
     )
     return " ".join([platform.machine(), *(flag for flag in wanted if flag in flags)])
-
-
-def _cpu_flags() -> frozenset[str]:
-    if not os.path.exists("/proc/cpuinfo"):
-        return frozenset({platform.processor()})
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            if name.strip() in {"flags", "Features"}:
-                return frozenset(value.split())
-    return frozenset()

@@ -10,15 +10,23 @@ import onnx_ir as ir
 from onnxruntime.quantization import QuantType
 
 from onnxbuild.errors import StageError
+from onnxbuild.graph import blockwise, rows
+from onnxbuild.graph.architecture import ALL
 from onnxbuild.graph.names import check_names
 from onnxbuild.graph.weights import weights
 
 LARGE = 1_500_000_000
 """Bytes of weights from which a library is told to write them beside the graph."""
 
-SUFFIXES = ("_quantized", "_Transposed_quantized")
+SUFFIXES = (
+    "_quantized",
+    "_Transposed_quantized",
+    rows.SUFFIX,
+    *blockwise.SUFFIXES,
+    *(f"_Transposed{suffix}" for suffix in blockwise.SUFFIXES),
+)
 """What onnxruntime appends to the name of a weight that it makes integers of. The dynamic quantizer turns a Gemm
-into a MatMul first, whose weight is transposed."""
+into a MatMul first, whose weight is transposed. The others are those of `onnxbuild.graph.rows` and `onnxbuild.graph.blockwise`."""
 
 KEPT_SUFFIXES = ("", "_Transposed")
 """What it may have appended to the name of a weight that it leaves."""
@@ -37,6 +45,12 @@ HALF_QDQ = 19
 
 PROCESSOR_LAYOUT = "com.microsoft.nchwc"
 """The domain of operators that onnxruntime's ``all`` level lays out for one class of processor."""
+
+FUSED = "com.microsoft"
+"""The domain of what onnxruntime fuses."""
+
+FUSED_SHARE = 0.25
+"""Share of the weights from which it is no use to quantize what is left between fused operators."""
 
 NEEDS_OPSET = {"QInt16": 21, "QUInt16": 21, "QInt4": 21, "QUInt4": 21, "QFLOAT8E4M3FN": 19}
 """The opset from which the standard operators can quantize to a type."""
@@ -90,21 +104,23 @@ def check_fresh(model: ir.Model) -> None:
             )
 
 
-def check_nodes(
-    model: ir.Model,
-    *,
-    op_types: Collection[str],
-    known_op_types: Collection[str],
-    nodes_to_quantize: Collection[str],
-    nodes_to_exclude: Collection[str],
-) -> None:
-    """Raise `StageError` for an operator or node that there is none of, with the nearest that is."""
+def check_weights_fresh(model: ir.Model) -> None:
+    """Raise `StageError` for a model whose weights are blocks of integers already."""
+    if any(node.op_type == "MatMulNBits" for node in model.graph.all_nodes()):
+        raise StageError(
+            "the weights are quantized already: it has MatMulNBits nodes",
+            hint="start from a stage before that (`from:`)",
+        )
+
+
+def check_operators(op_types: Collection[str], known_op_types: Collection[str]) -> None:
+    """Raise `StageError` for an operator that cannot be quantized, with the nearest that can."""
     check_names(
-        op_types, known_op_types, option="op_types_to_quantize", what="quantizable operator"
+        op_types,
+        {*known_op_types, ALL},
+        option="op_types_to_quantize",
+        what="quantizable operator",
     )
-    names = {node.name for node in model.graph.all_nodes() if node.name}
-    check_names(nodes_to_quantize, names, option="nodes_to_quantize", what="node")
-    check_names(nodes_to_exclude, names, option="nodes_to_exclude", what="node")
 
 
 def read_extra(extra: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
@@ -119,15 +135,21 @@ def read_extra(extra: Mapping[str, Any], known: Collection[str]) -> dict[str, An
     return read
 
 
-def account(before: ir.Model, after: ir.Model, op_types: Collection[str]) -> dict[str, Any]:
+def account(
+    before: ir.Model,
+    after: ir.Model,
+    op_types: Collection[str],
+    reasons: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Count the weights that became integers and list those that did not, each with why.
 
+    `reasons` has what is known better, by weight.
     A weight is a float tensor of two or more dimensions: vectors, such as biases and scales, stay
     float. Raises `StageError` where none was quantized.
     """
     made = {value.name: value for value in weights(after)}
     kept: dict[str, str] = {}
-    quantized, total, saved = 0, 0, 0
+    quantized, total, saved, fused = 0, 0, 0, 0
     left: Counter[str] = Counter()
     for value in weights(before):
         if not _is_weight(value) or value.const_value is None:
@@ -146,8 +168,15 @@ def account(before: ir.Model, after: ir.Model, op_types: Collection[str]) -> dic
             why = (
                 "left by onnxruntime or excluded" if asked else "not among the quantized operators"
             )
+            why = (reasons or {}).get(value.name or "", why)
             kept[value.name or ""] = f"{', '.join(sorted(users)) or 'unused'}: {why}"
             left.update(users)
+            fused += size if all(node.domain == FUSED for node, _ in value.uses()) else 0
+    if fused > FUSED_SHARE * total:
+        raise StageError(
+            f"many weights are those of fused operators, which stay floats: {_first(sorted(left))}",
+            hint="quantize first, and fuse after",
+        )
     if not quantized:
         raise StageError(
             "no weight became integer",
@@ -165,7 +194,7 @@ def account(before: ir.Model, after: ir.Model, op_types: Collection[str]) -> dic
 
 def hint_for(model: ir.Model) -> str:
     """Say what to do about a model that a quantizer fails on."""
-    fused = sorted({n.op_type for n in model.graph.all_nodes() if n.domain == "com.microsoft"})
+    fused = sorted({n.op_type for n in model.graph.all_nodes() if n.domain == FUSED})
     if fused:
         return f"quantize before operators are fused: the model has {_first(fused)}"
     return "try pre_process: true, or leave the operator out with `nodes_to_exclude`"

@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import warnings
+from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
@@ -25,8 +26,27 @@ WIDENING = "InsertedPrecisionFreeCast_"
 LOADED = "loaded"
 """What the process answers that loaded a model."""
 
+FOLDER_KEY = "session.model_external_initializers_file_folder_path"
+"""onnxruntime's option that says where the weights of a model given as bytes lie."""
+
 LARGE = 256 << 20
 """Bytes of weights from which memory counts for more than the time of a few runs."""
+
+TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32",
+    "tensor(uint16)": "uint16",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+"""What onnxruntime calls the types that arrays have."""
 
 MESSAGE_LIMIT = 400
 """Characters of a library's message that a reader is shown."""
@@ -41,15 +61,21 @@ def options(threads: int = 1) -> ort.SessionOptions:
     return made
 
 
-def spare(settings: ort.SessionOptions, path: str) -> None:
+def spare(settings: ort.SessionOptions, model: str | onnx.ModelProto) -> None:
     """Have kernels read the weights of a large model where they are mapped, instead of from packed copies.
 
     Measured on 1 GB of matrices: no anonymous memory instead of 0.98 GB, and sums in another order.
     """
-    proto = onnx.load(path, load_external_data=False)
+    proto = onnx.load(model, load_external_data=False) if isinstance(model, str) else model
     weights = [tensor for tensor in proto.graph.initializer if uses_external_data(tensor)]
     if sum(int(ExternalDataInfo(tensor).length or 0) for tensor in weights) > LARGE:
         settings.add_session_config_entry("session.disable_prepacking", "1")
+
+
+def find_weights(settings: ort.SessionOptions, path: str) -> None:
+    """Let a model that is given as bytes find its weights where those of the model at `path` lie."""
+    settings.add_session_config_entry(FOLDER_KEY, os.path.dirname(os.path.abspath(path)))
+    spare(settings, path)
 
 
 def load(path: str, *, threads: int = 1, made_by: str, hint: str = "") -> ort.InferenceSession:
@@ -65,10 +91,26 @@ def load(path: str, *, threads: int = 1, made_by: str, hint: str = "") -> ort.In
         ) from error
 
 
-def load_apart(path: str, *, made_by: str, hint: str = "") -> str:
-    """Load a model in a process of its own, and name the signal that ended it: empty where it loads.
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How it went to load a model."""
 
-    Raises `StageError` as `load` does.
+    crash: str = ""
+    """The signal that ended the process that loaded it."""
+
+    error: str = ""
+    """onnxruntime's words on why it does not load."""
+
+    @property
+    def failed(self) -> bool:
+        """It does not load."""
+        return bool(self.crash or self.error)
+
+
+def try_loading(path: str, content: bytes | None = None) -> Loading:
+    """Load the model at `path` in a process of its own, which may die of it.
+
+    Given `content`, that is the model, whose weights lie where those of the one at `path` do.
     """
     reader, writer = os.pipe()
     with warnings.catch_warnings():
@@ -76,32 +118,31 @@ def load_apart(path: str, *, made_by: str, hint: str = "") -> str:
         warnings.filterwarnings("ignore", ".*use of fork.*", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        _answer(writer, path)
+        _answer(writer, path, content)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         answer = pipe.read().decode()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        return signal.Signals(os.WTERMSIG(status)).name
+        return Loading(crash=signal.Signals(os.WTERMSIG(status)).name)
     if answer != LOADED:
-        raise StageError(
-            f"onnxruntime does not load what {made_by} made: {answer or 'its process ended early'}",
-            hint=hint,
-        )
-    return ""
+        return Loading(error=answer or "its process ended early")
+    return Loading()
 
 
-def _answer(writer: int, path: str) -> None:
+def _answer(writer: int, path: str, content: bytes | None) -> None:
     """Load in the child, answer through the pipe and leave without running the parent's exits."""
     # A crash is an answer: it leaves neither a dump nor the parent's stack in the log.
     faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         try:
-            ort.InferenceSession(path, options(), providers=["CPUExecutionProvider"])
+            settings = options()
+            find_weights(settings, path)
+            ort.InferenceSession(content or path, settings, providers=["CPUExecutionProvider"])
             answer = LOADED
         except Exception as error:  # noqa: BLE001 - it is the answer
-            answer = readable(error)
+            answer = full(error)
         os.write(writer, answer.encode())
     finally:
         os._exit(0)
@@ -118,9 +159,14 @@ def widened(model: ir.Model) -> list[str]:
     return sorted(users - {"Cast"})
 
 
-def readable(error: BaseException) -> str:
+def readable(error: BaseException | str) -> str:
     """Cut a library's message to what a person can read: no paths of the store, no whole graphs."""
+    text = full(error)
+    return text if len(text) <= MESSAGE_LIMIT else text[:MESSAGE_LIMIT].rsplit(" ", 1)[0] + " …"
+
+
+def full(error: BaseException | str) -> str:
+    """Give a library's message in one line, without paths of the store."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : (\w+) : ", r"\1: ", text)
-    text = re.sub(r"(?:Load model from )?/\S+\.onnx failed: ?", "", text)
-    return text if len(text) <= MESSAGE_LIMIT else text[:MESSAGE_LIMIT].rsplit(" ", 1)[0] + " …"
+    return re.sub(r"(?:Load model from )?/\S+\.onnx failed: ?", "", text)

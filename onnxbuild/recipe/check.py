@@ -8,8 +8,11 @@ from math import ceil
 from typing import Any
 
 from onnxbuild.recipe.building import EXPORT, Registry
+from onnxbuild.recipe.check_feeds import feed_mistakes
 from onnxbuild.recipe.check_files import file_mistakes, marked_text
 from onnxbuild.recipe.check_graph import graph_mistakes
+from onnxbuild.recipe.check_names import form_mistakes
+from onnxbuild.recipe.check_order import order_mistakes
 from onnxbuild.recipe.check_rules import rule_mistakes
 from onnxbuild.recipe.check_shapes import shape_mistakes
 from onnxbuild.recipe.looking import Looking
@@ -48,6 +51,8 @@ def check(
     later = [
         *words.model_mistakes(),
         *words.input_mistakes(),
+        *form_mistakes(data, sources),
+        *feed_mistakes(data, sources),
         *words.export_mistakes(),
         *words.data_mistakes(marked_text(data, registry)),
         *words.verify_mistakes(),
@@ -58,7 +63,19 @@ def check(
         *file_mistakes(data, sources, looking, registry, folder),
     ]
     # What has the wrong type, or no name, is not complained of a second time.
-    return found + [mistake for mistake in later if mistake.path not in wrong]
+    found += [mistake for mistake in later if mistake.path not in wrong]
+    paths = {mistake.path for mistake in found}
+    found += order_mistakes(data, sources, registry, paths)
+    return [_once(mistake, sources) for mistake in found]
+
+
+def _once(mistake: Mistake, sources: Sources) -> Mistake:
+    """Speak of an entry that stands for many by the name that was written: many mistakes become one."""
+    path = sources.written(mistake.path)
+    if path[:2] == mistake.path[:2] or path[:1] != mistake.path[:1]:
+        return mistake
+    what = mistake.what.replace(mistake.path[1], path[1])
+    return Mistake(what, place=mistake.place, hint=mistake.hint, path=mistake.path)
 
 
 class _Words:
@@ -151,11 +168,13 @@ class _Words:
         for index, name in enumerate(outputs):
             if not isinstance(name, str):
                 continue
+            written = self.sources.written(("outputs", name))
+            path = written if self.sources.given(written) else ("outputs", str(index))
             if name in outputs[:index]:
-                yield self.mistake(("outputs", str(index)), f"the output {name!r} is named twice")
+                yield self.mistake(path, f"the output {name!r} is named twice")
             elif name in self.section("inputs"):
                 yield self.mistake(
-                    ("outputs", str(index)),
+                    path,
                     f"{name!r} is an input and an output",
                     "a value of a graph has one name",
                 )

@@ -162,6 +162,8 @@ class Delivery:
             size=model.size,
             export_size=exported.size,
             latency=measured["latency"],
+            tokens=measured["tokens"],
+            reference_tokens=measured["reference_tokens"],
             export=exporting.notes if exporting else {},
         )
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
@@ -199,6 +201,8 @@ class Delivery:
             "latency": variant.latency,
             "metric": variant.metric,
             "reference_metric": variant.reference_metric,
+            "tokens": variant.tokens,
+            "reference_tokens": variant.reference_tokens,
         }
         values: dict[str, Any] = {}
         for name, output in outputs.items():

@@ -6,27 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from onnxbuild.arrays import Array, convert
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.graph import sessions
-
-TYPES = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(float16)": "float16",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int16)": "int16",
-    "tensor(int8)": "int8",
-    "tensor(uint64)": "uint64",
-    "tensor(uint32)": "uint32",
-    "tensor(uint16)": "uint16",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-}
-"""What onnxruntime calls the types that arrays have."""
+from onnxbuild.graph.emulate import needs_emulation, runnable
 
 
 class Runner:
@@ -44,12 +30,14 @@ class Runner:
 
         With `as_served` a large model takes the memory, and the time, that it takes its users. Raises `ModelError` where it does not load.
         """
+        self.emulated = False
+        """It rounds each result as the model does that it stands for, which does not run on this provider."""
         options = sessions.options(threads)
         if change is not None:
             change(options)
         try:
-            if isinstance(model, str) and not as_served:
-                sessions.spare(options, model)
+            if isinstance(model, str):
+                model = self._read(model, options, as_served)
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ModelError(
@@ -62,6 +50,17 @@ class Runner:
             item.name: item.type for item in self._session.get_outputs()
         }
         """Likewise."""
+
+    def _read(self, path: str, options: ort.SessionOptions, as_served: bool) -> str | bytes:
+        """Give what is loaded for the model at `path`: itself, or what it is in float32 where it does not run."""
+        proto = onnx.load(path, load_external_data=False)
+        if needs_emulation(proto):
+            self.emulated = True
+            sessions.find_weights(options, path)
+            return bytes(runnable(path).SerializeToString())
+        if not as_served:
+            sessions.spare(options, proto)
+        return path
 
     def missing(self, names: Collection[str]) -> list[str]:
         """List the inputs that are not among `names`."""
@@ -79,8 +78,8 @@ class Runner:
                 hint=f"it has: {', '.join(item)}; the model's inputs are {', '.join(self.inputs)}",
             )
         return {
-            name: convert(item[name], TYPES[kind], name=f"{name!r} of {what}")
-            if kind in TYPES
+            name: convert(item[name], sessions.TYPES[kind], name=f"{name!r} of {what}")
+            if kind in sessions.TYPES
             else item[name]
             for name, kind in self.inputs.items()
         }

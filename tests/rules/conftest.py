@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch_bench import Bench, forget_modules
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
 
 
 @pytest.fixture

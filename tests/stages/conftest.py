@@ -1,13 +1,15 @@
 """Stages run as a plan says, in this process and without an engine."""
 
+import json
 from importlib import import_module
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
-from onnxbuild.core.ports import Job
-from onnxbuild.core.step import Output, Step
+from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.ports import Job, MoreSteps
+from onnxbuild.core.step import OWN, Output, Step
 from onnxbuild.core.values import plain
 from onnxbuild.graph import save
 from onnxbuild.recipe.schema import Model, Recipe
@@ -16,6 +18,7 @@ from onnxbuild.stores.local import LocalStore
 from onnxbuild.worker.work import StepWork
 
 SOURCE = Step(run="", label="source")
+SAMPLES = Step(run="", label="samples", outputs=("samples", "shapes"))
 
 
 class Bench:
@@ -26,6 +29,7 @@ class Bench:
         self.store = LocalStore(str(folder / "store"))
         self.notes = {}
         self.steps = []
+        self.samples = ()
 
     def put(self, model):
         return save.put(model, self.store)
@@ -38,18 +42,26 @@ class Bench:
             for name, array in item.items()
         }
         np.savez(path, **members)
-        from onnxbuild.core.artifact import Artifact
-
         return Artifact(kind="arrays", digest=self.store.put_file(str(path)), size=0)
 
-    def apply(self, stage, model, data=None):
-        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label."""
+    def apply(self, stage, model, data=None, samples=()):
+        """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label.
+
+        With `samples`, the first of which is the example, the stage may look at what the model does with them.
+        """
         known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
+        if samples:
+            self.put_samples(
+                samples, ["example", *(f"other {number}" for number in range(1, len(samples)))]
+            )
         context = StageContext(
             name="it",
             recipe=Recipe(name="r", model=Model(onnx="m.onnx"), folder=""),
             data=lambda name: Output(SOURCE, "data"),
+            sampling=SAMPLES if self.samples else None,
         )
+        if self.samples:
+            known[SAMPLES, "samples"], known[SAMPLES, "shapes"] = self.samples
         output = stage.apply(Output(SOURCE, "model"), context)
         self._run(output.step, known)
         return known[output.step, output.name]
@@ -73,10 +85,32 @@ class Bench:
         with self.store.folder() as folder:
             work = StepWork(job, self.store, folder)
             results = getattr(import_module(module), name)(work)
+            if isinstance(results, MoreSteps):
+                results = self._grow(results, step, known)
         assert set(results) == set(step.outputs)
         self.notes.update(work.notes)
         self.steps.append(step)
         known.update({(step, key): artifact for key, artifact in results.items()})
+
+    def _grow(self, answer, step, known):
+        """Run the steps that a step answered with; give the results that stand for its own."""
+        for name, output in step.inputs.items():
+            known[OWN, name] = known[output.step, output.name]
+        # What is run next grows too, and has inputs of its own.
+        own = {key: value for key, value in known.items() if key[0] is OWN}
+        results = {}
+        for name, output in answer.outputs.items():
+            self._run(output.step, known)
+            known.update(own)
+            results[name] = known[output.step, output.name]
+        return results
+
+    def put_samples(self, items, names):
+        """Have stages measure on these items, each a sample of the shape with that name."""
+        shapes = self.folder / "shapes.json"
+        shapes.write_text(json.dumps([{"name": name, "sizes": {}} for name in names]))
+        digest = self.store.put_file(str(shapes))
+        self.samples = (self.put_items(items), Artifact(kind="json", digest=digest, size=0))
 
     def run(self, artifact, inputs):
         options = ort.SessionOptions()

@@ -2,9 +2,9 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
-from onnxconverter_common.float16 import convert_np_to_float16
 
 from onnxbuild.errors import StageError
 from onnxbuild.graph import load, summary
@@ -137,28 +137,26 @@ def test_what_stands_for_infinity_is_cut(bench):
 
 def test_a_weight_shared_with_a_blocked_node_is_both(bench):
     """A weight that one node needs in float32 and another in half precision is kept twice."""
-    body = "a = Add(x, w)  b = Max(a, w)  y = Mul(b, w)"
-    model = bench.put(make(body, w=noise(64)))
+    body = "a = Add(x, w)  b = CumSum(w, axis)  c = Mul(a, b)  y = MatMul(c, v)"
+    model = bench.put(make(body, w=noise(64), v=noise(64, 64), axis=np.array(0)))
     x = noise(2, 64)
 
-    half = bench.apply(Float16(keep_io_types=True), model)
+    half = bench.apply(Float16(keep_io_types=True, node_block_list=("Add_0",)), model)
 
     np.testing.assert_allclose(
-        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], atol=0.02
+        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], rtol=0.02, atol=0.5
     )
-    assert describe(bench, half)["weights"]["dtypes"].keys() == {"float", "float16"}
+    assert describe(bench, half)["weights"]["dtypes"].keys() == {"float", "float16", "int64"}
 
 
-def test_weights_are_converted_as_the_library_does():
-    """Zero, infinities and NaN stay; what lies between is moved into the limits, sign kept."""
-    values = [0, -0.0, 1e-9, -1e-9, 3.5, -7e4, 7e4, np.inf, -np.inf, 2e-7, 1e30]
-    array = np.array(values, dtype=np.float32)
+def test_weights_are_rounded():
+    """Zero, infinities and NaN stay; what is too large becomes the largest, sign kept."""
+    values = [0, -0.0, 1e-9, 3.5, -7e4, 7e4, np.inf, -np.inf, 2e-7, 1e30, np.nan, 0.1]
 
-    half = to_half(array, 1e-7, 65504.0)
+    half = to_half(np.array(values, dtype=np.float32), ir.DataType.FLOAT16, 65504.0)
 
-    with pytest.warns(UserWarning, match="will be truncated"):
-        expected = convert_np_to_float16(array, 1e-7, 65504.0)
-    np.testing.assert_array_equal(half, expected)
+    expected = [0, -0.0, 0, 3.5, -65504, 65504, np.inf, -np.inf, 1.788e-7, 65504, np.nan, 0.1]
+    np.testing.assert_array_equal(half, np.array(expected, np.float16))
 
 
 @pytest.mark.parametrize(
@@ -190,20 +188,21 @@ def test_half_of_half_is_refused(bench):
         bench.apply(Float16(), half)
 
 
-def test_what_does_not_load_is_explained(bench):
-    """An operator that has no half precision fails the stage with its name and the way out."""
+def test_an_operator_without_half_precision_stays_float32(bench):
+    """By what its schema says, whatever its domain; nothing has to be blocked by hand."""
     proto = make("y = MatMul(x, w)", w=noise(64, 64))
     proto.graph.node[0].output[0] = "m"
     proto.graph.node.append(helper.make_node("CDist", ["m", "x"], ["y"], domain="com.microsoft"))
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "other"
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model = bench.put(proto)
+    x = noise(3, 64)
 
-    with pytest.raises(StageError, match="CDist") as caught:
-        bench.apply(Float16(), model)
+    half = bench.apply(Float16(keep_io_types=True), model)
 
-    assert "op_block_list" in caught.value.hint
-    assert bench.store.root not in str(caught.value)
+    np.testing.assert_allclose(
+        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], rtol=0.02
+    )
 
 
 def test_transposes_that_crash_onnxruntime_stay_float32(bench):
@@ -232,7 +231,8 @@ def test_transposes_that_crash_onnxruntime_stay_float32(bench):
     np.testing.assert_allclose(
         bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], atol=0.1
     )
-    assert "SIGSEGV" in bench.notes.get("transpose_float32", "SIGSEGV")
+    kept = bench.notes.get("kept_float32", {"": "SIGSEGV"})
+    assert all("SIGSEGV" in why for why in kept.values())
 
 
 def test_large_weights_are_read_one_at_a_time(bench):

@@ -65,7 +65,7 @@ def test_half_precision_after_dynamic_integers(bench, cosine):
     half = bench.apply(Float16(keep_io_types=True), small)
 
     found = dtypes(bench, half)
-    assert found["float16"]["tensors"] >= 3
+    assert found["float16"]["tensors"] >= 2
     assert found["int8"]["tensors"] >= 2
     x = items()[0]
     assert cosine(bench.run(half, x)[0], bench.run(small, x)[0]) > 0.9999
@@ -153,7 +153,8 @@ def test_what_onnxruntime_fused_is_not_quantized(bench):
     with pytest.raises(StageError) as caught:
         bench.apply(QuantizeStatic(data="d"), fused, bench.put_items(items()))
 
-    assert "FusedConv" in caught.value.hint
+    assert "FusedConv" in str(caught.value)
+    assert "fuse after" in caught.value.hint
 
 
 def test_what_is_laid_out_for_a_processor_is_not_quantized(bench):

@@ -10,13 +10,14 @@ import contextlib
 import os
 
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
-from onnxbuild.graph import sessions
+from onnxbuild.graph import sessions, types
 from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import read, scratch_copy
 from onnxbuild.graph.prepare.spec import PreProcess
@@ -28,17 +29,21 @@ def prepare(work: Work) -> dict[str, Artifact]:
     """Infer shapes, optimize, infer shapes again. The weights stay where they are."""
     options = build(PreProcess, work.options)
     before = read(work.input("model"))
+    types.import_domains(before)
     with scratch_copy(work) as copy:
         path = copy
+        onnx.save(ir.to_proto(before), path)
         if not options.skip_symbolic_shape:
             _infer_symbolically(path, options, work)
         if not options.skip_optimization:
             path = _optimize(path, work)
         if not options.skip_onnx_shape:
             inferred = path.removesuffix(".onnx") + "-inferred.onnx"
-            onnx.shape_inference.infer_shapes_path(path, inferred)
-            path = inferred
+            path = _infer(path, inferred, work)
         after = read(path)
+        types.name_nodes(after)
+        if not options.skip_onnx_shape:
+            work.notes["types_by_onnxruntime"] = types.complete(after, copy)
         return {"model": finish(work, before, after, library=LIBRARY)}
 
 
@@ -55,11 +60,22 @@ def _infer_symbolically(path: str, options: PreProcess, work: Work) -> None:
             )
     except Exception as error:  # noqa: BLE001 - it raises whatever it stumbles over
         reason = sessions.readable(error)
-        print(f"symbolic shape inference failed ({reason}); onnx's own is used alone")  # noqa: T201
+        print(f"symbolic shape inference failed ({reason}); onnx's and onnxruntime's are used")  # noqa: T201
         work.notes["symbolic_shape_inference"] = f"left out: {reason}"
         return
     if inferred is not None:
         onnx.save(inferred, path)
+
+
+def _infer(path: str, target: str, work: Work) -> str:
+    try:
+        onnx.shape_inference.infer_shapes_path(path, target)
+    except onnx.shape_inference.InferenceError as error:
+        reason = sessions.readable(error)
+        print(f"onnx's shape inference failed ({reason}); onnxruntime's is used alone")  # noqa: T201
+        work.notes["onnx_shape_inference"] = f"left out: {reason}"
+        return path
+    return target
 
 
 def _optimize(path: str, work: Work) -> str:

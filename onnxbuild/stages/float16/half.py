@@ -8,49 +8,32 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxbuild.graph.weights import release
+from onnxbuild.graph.weights import blob_digest, release
 
 
-def to_half(
-    array: npt.NDArray[Any], min_positive_val: float, max_finite_val: float
-) -> npt.NDArray[np.float16]:
-    """Convert as `onnxconverter_common.float16.convert_np_to_float16` does, in a fraction of the time.
-
-    Zero, infinities and NaN stay; what lies between is moved into the given limits, sign kept.
-    """
+def to_half(array: npt.NDArray[Any], dtype: ir.DataType, largest: float) -> npt.NDArray[Any]:
+    """Round to the nearest; what is larger than `largest` in size, but not infinite, becomes that."""
+    half: npt.NDArray[Any]
     with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
+        half = array.astype(dtype.numpy())
     magnitude = np.abs(array)
-    small = magnitude < min_positive_val
-    if small.any():
-        small &= magnitude > 0
-        half[small] = np.copysign(np.float16(min_positive_val), array[small])
-    large = magnitude > max_finite_val
+    large = (magnitude > largest) & np.isfinite(magnitude)
     if large.any():
-        large &= np.isfinite(magnitude)
-        half[large] = np.copysign(np.float16(max_finite_val), array[large])
+        half[large] = np.copysign(largest, array[large]).astype(half.dtype)
     return half
 
 
 def halve(
-    tensor: ir.ExternalTensor, min_positive_val: float, max_finite_val: float, root: str
-) -> ir.LazyTensor:
-    """Give the half precision of a float32 blob, made when someone looks at it."""
-    source = ir.ExternalTensor(
-        tensor.location,
-        offset=tensor.offset,
-        length=tensor.length,
-        dtype=ir.DataType.FLOAT,
-        shape=ir.Shape(tensor.shape.numpy()),
-        name=tensor.name or "",
-        base_dir=root,
-    )
+    tensor: ir.TensorProtocol, dtype: ir.DataType, largest: float, name: str
+) -> ir.TensorProtocol:
+    """Give a float32 tensor in half precision; that of a blob is made when someone looks at it."""
+    shape = ir.Shape(tensor.shape.numpy())
 
     def make() -> ir.Tensor:
-        half = to_half(source.numpy(), min_positive_val, max_finite_val)
-        release(source)
-        return ir.Tensor(half, dtype=ir.DataType.FLOAT16, name=tensor.name)
+        half = to_half(tensor.numpy(), dtype, largest)
+        release(tensor)
+        return ir.Tensor(half, dtype=dtype, name=name, shape=shape)
 
-    return ir.LazyTensor(
-        make, dtype=ir.DataType.FLOAT16, shape=ir.Shape(tensor.shape.numpy()), name=tensor.name
-    )
+    if blob_digest(tensor) is None:
+        return make()
+    return ir.LazyTensor(make, dtype=dtype, shape=shape, name=name)

@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from dataclasses import dataclass
 
+import onnx_ir as ir
 from onnxruntime.quantization import quantize_dynamic
 from onnxruntime.quantization.registry import IntegerOpsRegistry
 
 from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.machine import saturates
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import StageError
 from onnxbuild.graph import quantization, sessions
+from onnxbuild.graph.architecture import LOOKED_UP, chosen, dynamic_operators, find_kind
+from onnxbuild.graph.blockwise import Blocks, pack_products
 from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import read, scratch_copy
+from onnxbuild.graph.rows import quantize_rows
+from onnxbuild.graph.select import select_names
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.quantize_dynamic.spec import EXTRA_OPTIONS, QuantizeDynamic
 
+TURNED = ("Gemm",)
+"""What the library turns into the operators that it quantizes."""
+
 LIBRARY = "onnxruntime's quantize_dynamic"
+
+
+WEIGHT_ONLY = Blocks(bits=8, block_size=128, symmetric=True)
+"""How weights are stored that are multiplied with floats. Measured on MiniLM: cosine 0.999, as fast as floats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """Names of the nodes that the recipe chooses."""
+
+    quantized: frozenset[str]
+    excluded: frozenset[str]
+    weight_only: frozenset[str]
+
+    @classmethod
+    def chosen(cls, model: ir.Model, options: QuantizeDynamic) -> _Names:
+        def select(option: str) -> frozenset[str]:
+            return frozenset(select_names(model, getattr(options, option), option=option))
+
+        return cls(
+            quantized=select("nodes_to_quantize"),
+            excluded=select("nodes_to_exclude"),
+            weight_only=select("nodes_to_weight_only"),
+        )
 
 
 def quantize(work: Work) -> dict[str, Artifact]:
@@ -25,38 +60,73 @@ def quantize(work: Work) -> dict[str, Artifact]:
     options = build(QuantizeDynamic, work.options)
     before = read(work.input("model"))
     quantization.check_model(before, [options.weight_type])
-    quantization.check_nodes(
-        before,
-        op_types=options.op_types_to_quantize,
-        known_op_types=IntegerOpsRegistry,
-        nodes_to_quantize=options.nodes_to_quantize,
-        nodes_to_exclude=options.nodes_to_exclude,
-    )
-    op_types = sorted(options.op_types_to_quantize or IntegerOpsRegistry)
-    target = os.path.join(work.folder, "quantized.onnx")
+    quantization.check_operators(options.op_types_to_quantize, IntegerOpsRegistry)
+    names = _Names.chosen(before, options)
+    kind = find_kind(before)
+    usual = dynamic_operators(kind, IntegerOpsRegistry)
+    op_types = chosen(options.op_types_to_quantize, usual, IntegerOpsRegistry)
+    # onnxruntime gives a table one scale, whatever `per_channel` says.
+    by_row = options.per_channel and LOOKED_UP in op_types
+    # onnxruntime takes an empty list of operators for all.
+    library = [name for name in op_types if name != LOOKED_UP or not by_row]
     with scratch_copy(work) as path:
-        try:
-            quantize_dynamic(
-                path,
-                target,
-                op_types_to_quantize=op_types,
-                per_channel=options.per_channel,
-                reduce_range=options.reduce_range,
-                weight_type=quantization.quant_type(options.weight_type),
-                nodes_to_quantize=list(options.nodes_to_quantize),
-                nodes_to_exclude=list(options.nodes_to_exclude),
-                use_external_data_format=quantization.weight_bytes(before) > quantization.LARGE,
-                extra_options=quantization.read_extra(options.extra_options, EXTRA_OPTIONS),
-            )
-        except StageError:
-            raise
-        except Exception as error:
-            raise StageError(
-                f"{LIBRARY} fails on this model: {sessions.readable(error)}",
-                hint=quantization.hint_for(before),
-            ) from error
-    after = read(target)
+        target = _quantize(path, work.folder, options, library, names, before) if library else path
+        after = read(target)
     reuse(before, after)
-    work.notes.update(quantization.account(before, after, op_types))
+    left: dict[str, str] = {}
+    if names.weight_only:
+        only = set(_turned(names.weight_only))
+        left |= pack_products(after, WEIGHT_ONLY, lambda node: node.name not in only)
+    if by_row:
+        left |= quantize_rows(
+            after,
+            op_types=(*op_types, *TURNED),
+            only=names.quantized,
+            excluded=names.excluded | names.weight_only,
+        )
+    work.notes["architecture"] = kind
+    work.notes["op_types_to_quantize"] = op_types
+    work.notes["reduce_range"] = (
+        saturates() if options.reduce_range is None else options.reduce_range
+    )
+    work.notes.update(quantization.account(before, after, (*op_types, *TURNED), left))
     hint = "leave out the operator that it names: `op_types_to_quantize: [MatMul]`"
     return {"model": finish(work, before, after, library=LIBRARY, hint=hint)}
+
+
+def _quantize(
+    path: str,
+    folder: str,
+    options: QuantizeDynamic,
+    op_types: list[str],
+    names: _Names,
+    before: ir.Model,
+) -> str:
+    """Have the library quantize a file; give the path of what it wrote."""
+    target = os.path.join(folder, "quantized.onnx")
+    try:
+        quantize_dynamic(
+            path,
+            target,
+            op_types_to_quantize=op_types,
+            per_channel=options.per_channel,
+            reduce_range=saturates() if options.reduce_range is None else options.reduce_range,
+            weight_type=quantization.quant_type(options.weight_type),
+            nodes_to_quantize=_turned(names.quantized),
+            nodes_to_exclude=_turned(names.excluded | names.weight_only),
+            use_external_data_format=quantization.weight_bytes(before) > quantization.LARGE,
+            extra_options=quantization.read_extra(options.extra_options, EXTRA_OPTIONS),
+        )
+    except StageError:
+        raise
+    except Exception as error:
+        raise StageError(
+            f"{LIBRARY} fails on this model: {sessions.readable(error)}",
+            hint=quantization.hint_for(before),
+        ) from error
+    return target
+
+
+def _turned(names: Collection[str]) -> list[str]:
+    """Give names with those that the library gives to what it makes of a Gemm, before it looks at names."""
+    return sorted({*names, *(f"{name}_MatMul" for name in names)})

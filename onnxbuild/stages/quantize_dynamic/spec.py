@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.graph.prepare.spec import PreProcess, prepare
-from onnxbuild.recipe.stage import Precision, Stage, StageContext
+from onnxbuild.graph.sparing.spec import Budget, Mode, RankOptions, Target, spare
+from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
 
 EXTRA_OPTIONS = (
     "ActivationRestrictedAsymmetric", "ActivationSymmetric", "DefaultTensorType", "EnableSubgraph",
@@ -33,20 +34,36 @@ class QuantizeDynamic(Stage):
     """One scale for each output channel of a weight. Better numbers, same speed: the library's own default
     (false) took MiniLM's cosine with PyTorch from 0.99 to 0.62."""
 
-    reduce_range: bool = False
-    """Use 7 of the 8 bits, for processors without VNNI, where sums saturate."""
+    reduce_range: bool | None = None
+    """Use 7 of the 8 bits, for processors without VNNI, where sums saturate. Left out: as the processor that
+    builds needs it."""
 
     op_types_to_quantize: tuple[str, ...] = ()
-    """Operators to quantize; all that can be, if left out."""
+    """Operators to quantize; ``[all]`` that can be. Left out: as the architecture needs it, which for a transformer
+    is matrix products and looked-up tables, and else all. A table (``Gather``) has a scale for each row."""
 
     nodes_to_quantize: tuple[str, ...] = ()
-    """Names of the nodes to quantize; all if left out."""
+    """The nodes to quantize, by name, glob or torch module (``encoder.layers.3``); all if left out."""
 
     nodes_to_exclude: tuple[str, ...] = ()
-    """Names of nodes to leave as they are."""
+    """Nodes to leave as they are, chosen likewise."""
+
+    nodes_to_weight_only: tuple[str, ...] = ()
+    """Nodes of which only the weights become integers, by blocks, and products stay in floats: for onnxruntime's
+    ``MatMulNBits``. What ``mode: auto`` leaves out is here."""
 
     extra_options: Mapping[str, Any] = field(default_factory=dict)
     """The library's ``extra_options``: ``MatMulConstBOnly``, ``WeightSymmetric``, ``EnableSubgraph`` …"""
+
+    mode: Mode = "all"
+    """``all`` quantizes all that is asked. ``auto`` measures what each node loses on the samples, and leaves out the
+    fewest with which the target is met; the curve of size, error and time is in build.json."""
+
+    target: Target | None = None
+    """What ``auto`` must meet: ``{cosine: 0.99}``. Left out: what `verify` asks of the variant."""
+
+    budget: Budget = "60s"
+    """How long ``auto`` may measure and try."""
 
     pre_process: bool | PreProcess = True
     """Infer shapes and fold constants before, with options of its own if given as a mapping."""
@@ -56,10 +73,50 @@ class QuantizeDynamic(Stage):
         step = Step(
             label=f"{context.name}: quantize dynamically",
             run="onnxbuild.stages.quantize_dynamic.run:quantize",
-            # Preparation is a step of its own, which its options belong to.
-            options=replace(self, pre_process=False),
+            # Preparation and search are steps of their own, which these options belong to.
+            options=replace(self, pre_process=False, mode="all", target=None, budget="60s"),
             inputs={"model": prepare(model, self.pre_process)},
             libraries=("onnx", "onnx-ir", "onnxruntime", "numpy"),
+            machine=self.reduce_range is None,
             resources=Resources(isolate=True),
         )
-        return Output(step)
+        if self.mode == "all":
+            return Output(step)
+        return spare(
+            step,
+            context,
+            target=self.target,
+            budget=self.budget,
+            ranks=self._ranking(),
+            leave_in="nodes_to_weight_only",
+        )
+
+    def _ranking(self) -> RankOptions:
+        return RankOptions(
+            target=Target(),
+            seconds=0,
+            op_types=self.op_types_to_quantize,
+            nodes_to_quantize=self.nodes_to_quantize,
+            nodes_to_exclude=self.nodes_to_exclude,
+            reduce_range=self.reduce_range,
+        )
+
+    def form(self) -> Form:
+        """Integers."""
+        return "integers"
+
+    def is_partial(self) -> bool:
+        """True where operators or nodes are named."""
+        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
+
+    def refuses(self, earlier: Stage) -> str:
+        """What is fused, half or integer already is not quantized."""
+        if earlier.form() in {"fused", "layout"}:
+            return "quantize first, and fuse after"
+        if earlier.form() == "half":
+            return "quantize first, and let `float16` start from the result"
+        if earlier.form() in {"integers", "blocks"} and not (
+            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
+        ):
+            return MIX
+        return ""

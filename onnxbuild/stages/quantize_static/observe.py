@@ -20,9 +20,10 @@ from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import DataError, StageError
 from onnxbuild.graph import quantization, sessions
+from onnxbuild.graph.architecture import ALL, chosen, find_kind, static_operators
+from onnxbuild.graph.feeds import Feeder
 from onnxbuild.graph.load import read, scratch_copy
 from onnxbuild.graph.names import check_names
-from onnxbuild.stages.quantize_static.feeds import Feeder
 from onnxbuild.stages.quantize_static.ranges import to_plain
 from onnxbuild.stages.quantize_static.spec import (
     CALIBRATION_OPTIONS,
@@ -83,7 +84,7 @@ def _check(options: ObserveOptions, known: list[str]) -> None:
     )
     check_names(
         options.op_types_to_quantize,
-        known,
+        {*known, ALL},
         option="op_types_to_quantize",
         what="quantizable operator",
     )
@@ -105,12 +106,14 @@ def _make(path: str, options: ObserveOptions, known: list[str], work: Work) -> A
         arguments["percentile"] = extra["CalibPercentile"]
     if options.calibrate_method == "distribution":
         arguments["num_bins"] = 2048
+    model = read(path)
+    usual = static_operators(find_kind(model), known)
     try:
         calibrater = CALIBRATERS[options.calibrate_method](
             Path(path),
-            sorted(options.op_types_to_quantize) or known,
+            chosen(options.op_types_to_quantize, usual, known),
             augmented,
-            use_external_data_format=quantization.weight_bytes(read(path)) > quantization.LARGE,
+            use_external_data_format=quantization.weight_bytes(model) > quantization.LARGE,
             **arguments,
         )
         calibrater.augment_graph()

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode, load_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from onnxbuild.core.artifact import Artifact
+from onnxbuild.core.machine import saturates
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import StageError
 from onnxbuild.graph import quantization, sessions
+from onnxbuild.graph.architecture import (
+    LOOKED_UP,
+    PRODUCTS_ONLY,
+    Kind,
+    chosen,
+    find_kind,
+    static_operators,
+)
 from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import from_proto, read, scratch_copy, store_root
+from onnxbuild.graph.rows import looks_up_rows, quantize_rows
+from onnxbuild.graph.select import select_names
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.quantize_static.ranges import from_plain
 from onnxbuild.stages.quantize_static.spec import QUANTIZER_OPTIONS, QuantizeOptions
@@ -44,25 +57,71 @@ def quantize(work: Work) -> dict[str, Artifact]:
     known = sorted(
         {*QLinearOpsRegistry, *QDQRegistry} if options.quant_format == "QDQ" else QLinearOpsRegistry
     )
-    quantization.check_nodes(
-        before,
-        op_types=options.op_types_to_quantize,
-        known_op_types=known,
-        nodes_to_quantize=options.nodes_to_quantize,
-        nodes_to_exclude=options.nodes_to_exclude,
+    quantization.check_operators(options.op_types_to_quantize, known)
+    options = replace(
+        options,
+        nodes_to_quantize=tuple(
+            select_names(before, options.nodes_to_quantize, option="nodes_to_quantize")
+        ),
+        nodes_to_exclude=tuple(
+            select_names(before, options.nodes_to_exclude, option="nodes_to_exclude")
+        ),
     )
-    op_types = sorted(options.op_types_to_quantize) or known
+    kind = find_kind(before)
+    op_types = chosen(options.op_types_to_quantize, static_operators(kind, known), known)
+    # What the library would give one scale, and what has no weights, is none of its work.
+    by_row = per_channel and LOOKED_UP in op_types
+    options, left_float = _settle(options, before, kind, by_row)
     with scratch_copy(work) as path:
         model = load_model_with_shape_infer(Path(path))
     quantized = _quantize(
         model, options, per_channel, op_types, work.json("ranges"), quantization.hint_for(before)
     )
     after = from_proto(quantized, store_root(work.store))
+    left: dict[str, str] = {}
+    if by_row:
+        left = quantize_rows(
+            after,
+            op_types=op_types,
+            only=options.nodes_to_quantize,
+            excluded=set(options.nodes_to_exclude) - left_float,
+        )
     reuse(before, after)
+    work.notes["architecture"] = kind
+    work.notes["op_types_to_quantize"] = op_types
     work.notes["per_channel"] = per_channel
-    work.notes.update(quantization.account(before, after, op_types))
+    work.notes["reduce_range"] = options.reduce_range
+    work.notes.update(quantization.account(before, after, op_types, left))
     hint = "leave out the operator that it names: `op_types_to_quantize`, `nodes_to_exclude`"
     return {"model": finish(work, before, after, library=LIBRARY, hint=hint)}
+
+
+def _settle(
+    options: QuantizeOptions, model: ir.Model, kind: Kind, by_row: bool
+) -> tuple[QuantizeOptions, set[str]]:
+    """Fill in what the recipe leaves open; gives too the nodes that are looked up by row instead."""
+    excluded = set(options.nodes_to_exclude)
+    extra = dict(options.extra_options)
+    tables: set[str] = set()
+    if by_row:
+        tables = {node.name or "" for node in model.graph if looks_up_rows(node)} - excluded
+    if kind == "transformer" and not options.op_types_to_quantize:
+        # An output that is not rounded again costs no time: the sums are scaled in any case.
+        extra.setdefault("OpTypesToExcludeOutputQuantization", [*PRODUCTS_ONLY, "Conv"])
+        excluded |= {node.name or "" for node in model.graph if _multiplies_activations(node)}
+    settled = replace(
+        options,
+        reduce_range=saturates() if options.reduce_range is None else options.reduce_range,
+        nodes_to_exclude=tuple(sorted(excluded | tables)),
+        extra_options=extra,
+    )
+    return settled, tables
+
+
+def _multiplies_activations(node: ir.Node) -> bool:
+    return node.op_type == "MatMul" and not any(
+        value is not None and value.const_value is not None for value in node.inputs
+    )
 
 
 def _quantize(
@@ -89,13 +148,13 @@ def _quantize(
             quantizer = ONNXQuantizer(
                 model,
                 per_channel,
-                options.reduce_range,
+                bool(options.reduce_range),
                 QuantizationMode.QLinearOps,
                 True,
                 *arguments,
             )
         else:
-            quantizer = QDQQuantizer(model, per_channel, options.reduce_range, *arguments)
+            quantizer = QDQQuantizer(model, per_channel, bool(options.reduce_range), *arguments)
         quantizer.quantize_model()
     except Exception as error:
         raise StageError(

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.graph.prepare.spec import PreProcess, prepare
+from onnxbuild.graph.sparing.spec import Budget, Mode, RankOptions, Target, spare
 from onnxbuild.recipe.schema import DataName
-from onnxbuild.recipe.stage import Precision, Stage, StageContext
+from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
 
 CALIBRATION_OPTIONS = (
     "CalibMaxIntermediateOutputs", "CalibMovingAverage", "CalibMovingAverageConstant", "CalibPercentile",
@@ -52,7 +53,7 @@ class QuantizeOptions:
     activation_type: ActivationType = "QUInt8"
     weight_type: WeightType = "QInt8"
     per_channel: bool | None = None
-    reduce_range: bool = False
+    reduce_range: bool | None = None
     op_types_to_quantize: tuple[str, ...] = ()
     nodes_to_quantize: tuple[str, ...] = ()
     nodes_to_exclude: tuple[str, ...] = ()
@@ -63,8 +64,7 @@ class QuantizeOptions:
 class QuantizeStatic(Stage):
     """Store weights and activations as 8-bit integers, from the ranges seen in real data.
 
-    The first choice for convolutions. Of a transformer quantize ``[MatMul, Gemm]`` alone: all that can be
-    left MiniLM a cosine of 0.26 to 0.53 with PyTorch.
+    The first choice for convolutions. For a transformer `quantize_dynamic` keeps more.
     """
 
     precision: ClassVar[Precision | None] = "int8"
@@ -86,8 +86,9 @@ class QuantizeStatic(Stage):
     """One scale for each output channel of a weight: better numbers, same speed. Left out: wherever the
     opset can say it, which for ``QDQ`` is from 13 on."""
 
-    reduce_range: bool = False
-    """Use 7 of the weights' 8 bits, for processors without VNNI, where sums saturate."""
+    reduce_range: bool | None = None
+    """Use 7 of the weights' 8 bits, for processors without VNNI, where sums saturate. Left out: as the processor
+    that builds needs it."""
 
     calibrate_method: CalibrateMethod = "minmax"
     """How a range is made of the values seen: their extremes, or without outliers by ``entropy`` or
@@ -97,16 +98,28 @@ class QuantizeStatic(Stage):
     """The execution providers on which the values are observed; they must be installed."""
 
     op_types_to_quantize: tuple[str, ...] = ()
-    """Operators to quantize; all that can be, if left out."""
+    """Operators to quantize; ``[all]`` that can be. Left out: as the architecture needs it. Of a transformer these are
+    matrix products with weights, tables and convolutions; of other networks what keeps them in integers from one
+    convolution to the next."""
 
     nodes_to_quantize: tuple[str, ...] = ()
-    """Names of the nodes to quantize; all if left out."""
+    """The nodes to quantize, by name, glob or torch module (``encoder.layers.3``); all if left out."""
 
     nodes_to_exclude: tuple[str, ...] = ()
-    """Names of nodes to leave as they are."""
+    """Nodes to leave as they are, chosen likewise."""
 
     extra_options: Mapping[str, Any] = field(default_factory=dict)
     """The library's ``extra_options``: ``ActivationSymmetric``, ``CalibPercentile``, ``CalibMovingAverage`` …"""
+
+    mode: Mode = "all"
+    """``all`` quantizes all that is asked. ``auto`` measures what each node loses on the samples, and leaves out the
+    fewest with which the target is met; the curve of size, error and time is in build.json."""
+
+    target: Target | None = None
+    """What ``auto`` must meet: ``{cosine: 0.99}``. Left out: what `verify` asks of the variant."""
+
+    budget: Budget = "60s"
+    """How long ``auto`` may measure and try."""
 
     pre_process: bool | PreProcess = True
     """Infer shapes and fold constants before, with options of its own if given as a mapping."""
@@ -132,9 +145,29 @@ class QuantizeStatic(Stage):
             options=self._quantizing(),
             inputs={"model": prepared, "ranges": Output(observe, "ranges")},
             libraries=("onnx", "onnx-ir", "onnxruntime", "numpy"),
+            machine=self.reduce_range is None,
             resources=Resources(isolate=True),
         )
-        return Output(quantize)
+        if self.mode == "all":
+            return Output(quantize)
+        return spare(
+            quantize,
+            context,
+            target=self.target,
+            budget=self.budget,
+            ranks=self._ranking(),
+            data=context.data(self.data),
+        )
+
+    def _ranking(self) -> RankOptions:
+        return RankOptions(
+            target=Target(),
+            seconds=0,
+            op_types=self.op_types_to_quantize,
+            nodes_to_quantize=self.nodes_to_quantize,
+            nodes_to_exclude=self.nodes_to_exclude,
+            reduce_range=self.reduce_range,
+        )
 
     def _observing(self) -> ObserveOptions:
         # Options of the quantizer do not reach the ranges, so that changing one runs no data again.
@@ -159,3 +192,25 @@ class QuantizeStatic(Stage):
             nodes_to_exclude=self.nodes_to_exclude,
             extra_options=extra,
         )
+
+    def form(self) -> Form:
+        """Integers."""
+        return "integers"
+
+    def is_partial(self) -> bool:
+        """True where operators or nodes are named."""
+        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
+
+    def refuses(self, earlier: Stage) -> str:
+        """What is fused or integer already is not quantized; half precision by QDQ alone."""
+        if earlier.form() in {"fused", "layout"}:
+            return "quantize first, and fuse after"
+        if earlier.form() == "half" and self.quant_format != "QDQ":
+            return "quantize first, or use quant_format: QDQ"
+        if earlier.form() == "integers":
+            return "quantize statically first, and dynamically what that leaves"
+        if earlier.form() in {"integers", "blocks"} and not (
+            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
+        ):
+            return MIX
+        return ""

@@ -23,13 +23,14 @@ MOST_RUNS = 200
 def benchmark(work: Work) -> dict[str, Artifact]:
     """Give the ``latency``: median seconds of ``model`` and ``baseline`` at the example shape.
 
-    ``{"seconds", "baseline", "speedup", "runs"}``; all but ``runs`` None for a model without its weights.
+    ``{"seconds", "baseline", "speedup", "runs"}``; all but ``runs`` None for a model without its
+    weights, and for one that this provider does not compute.
     """
     options = build(BenchmarkOptions, work.options)
     item = read_item(work.input("samples"), EXAMPLE)
     artifacts = work.inputs()
     model = Runner(work.input("model"), options.threads, as_served=True)
-    if model.missing(item):
+    if model.missing(item) or model.emulated:
         return {"latency": work.put_json(_result(None, None, 0))}
     runners = [model]
     if artifacts["model"].digest != artifacts["baseline"].digest:

@@ -27,6 +27,9 @@ class ExportOptions:
     inputs: Mapping[str, Input] = field(default_factory=dict)
     """The inputs' names, shapes and types, in `forward()` order."""
 
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of `forward()` that are no tensors."""
+
     outputs: tuple[str, ...] | None = None
     """Names of the outputs; the model's own if left out."""
 
@@ -66,9 +69,13 @@ def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
     options = ExportOptions(
         model=recipe.model,
         inputs=bare_inputs(recipe),
+        constants=recipe.constants,
         outputs=recipe.outputs,
         dynamic_axes=recipe.dynamic_axes,
-        dims={name: Dim(min=dim.min, max=dim.max) for name, dim in sorted(recipe.dims.items())},
+        dims={
+            name: Dim(min=dim.min, max=dim.max, multiple_of=dim.multiple_of)
+            for name, dim in sorted(recipe.dims.items())
+        },
         export=settings,
         replace=tuple(
             {"name": name, "level": rule.level, "run": rule.run, "options": plain(rule)}

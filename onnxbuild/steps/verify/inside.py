@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from onnxbuild.arrays import Array
 from onnxbuild.errors import ModelError
 from onnxbuild.graph import sessions
+from onnxbuild.graph.emulate import runnable
 from onnxbuild.steps.running import Runner
-
-FOLDER_KEY = "session.model_external_initializers_file_folder_path"
-"""onnxruntime's option that says where the weights of a model given as bytes lie."""
 
 MOST_NODES = 5000
 """Nodes of a model that is looked into: all their results are in memory at once."""
@@ -38,7 +34,7 @@ def run_inside(
     them get the half values given there, and they are not among the results. Raises `ModelError`.
     """
     fed = fed or {}
-    proto = onnx.load(path, load_external_data=False)
+    proto = runnable(path)
     if len(proto.graph.node) > MOST_NODES:
         raise ModelError(f"it has {len(proto.graph.node)} nodes, too many to look at each")
     makers = {name: node for node in proto.graph.node for name in node.output if name}
@@ -50,16 +46,12 @@ def run_inside(
     proto.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in makers if name not in known
     )
-    runner = Runner(proto.SerializeToString(), threads, lambda options: find_weights(options, path))
+    runner = Runner(
+        proto.SerializeToString(), threads, lambda options: sessions.find_weights(options, path)
+    )
     names = [name for name in makers if runner.outputs[name] in types]
     values: dict[str, Any] = runner.run({**item, **fed}, "the sample", names)
     return [(makers[name], name, values[name]) for name in names]
-
-
-def find_weights(options: ort.SessionOptions, path: str) -> None:
-    """Let a model that is given as bytes find its weights where those of the model at `path` lie."""
-    options.add_session_config_entry(FOLDER_KEY, os.path.dirname(os.path.abspath(path)))
-    sessions.spare(options, path)
 
 
 def find_bad_node(path: str, threads: int, item: Mapping[str, Array]) -> dict[str, str]:

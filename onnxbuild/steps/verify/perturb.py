@@ -12,12 +12,13 @@ import onnx_ir as ir
 import onnxruntime as ort
 from onnx import numpy_helper
 
-from onnxbuild.arrays import Array
+from onnxbuild.arrays import BFLOAT16, Array
 from onnxbuild.errors import ModelError
+from onnxbuild.graph.emulate import runnable
+from onnxbuild.graph.sessions import find_weights
 from onnxbuild.graph.weights import release
 from onnxbuild.steps.running import Runner
 from onnxbuild.steps.verify.compare import Comparison
-from onnxbuild.steps.verify.inside import find_weights
 
 MOST_TRIES = 4
 """Weights that are broken, one at a time."""
@@ -30,6 +31,7 @@ PLAIN_COSINE = 0.9
 NUMPY_TYPES = {
     ir.DataType.FLOAT,
     ir.DataType.FLOAT16,
+    ir.DataType.BFLOAT16,
     ir.DataType.DOUBLE,
     ir.DataType.INT8,
     ir.DataType.UINT8,
@@ -124,17 +126,31 @@ def _try(
 def _load_with(path: str, threads: int, name: str, array: Array, external: bool) -> Runner:
     """Load a model with other values for one of its weights; nothing is written."""
     if external:
-        kept = ort.OrtValue.ortvalue_from_numpy(array)
+        kept = (
+            ort.OrtValue.ortvalue_from_numpy_with_onnx_type(
+                array.view(np.uint16), onnx.TensorProto.BFLOAT16
+            )
+            if array.dtype == BFLOAT16
+            else ort.OrtValue.ortvalue_from_numpy(array)
+        )
         # Not add_initializer: from the level `basic` on it leaves weights in half precision as they are.
         return Runner(
             path, threads, lambda options: options.add_external_initializers([name], [kept])
         )
     # onnxruntime takes the graph's own values of a weight inside it, whatever is added.
-    proto = onnx.load(path, load_external_data=False)
+    proto = runnable(path)
     for tensor in proto.graph.initializer:
         if tensor.name == name:
-            tensor.CopyFrom(numpy_helper.from_array(array, name))
+            tensor.CopyFrom(_to_tensor(array, name))
     return Runner(proto.SerializeToString(), threads, lambda options: find_weights(options, path))
+
+
+def _to_tensor(array: Array, name: str) -> onnx.TensorProto:
+    if array.dtype != BFLOAT16:
+        return numpy_helper.from_array(array, name)
+    return onnx.helper.make_tensor(
+        name, onnx.TensorProto.BFLOAT16, array.shape, array.tobytes(), raw=True
+    )
 
 
 def _break(array: Array) -> Array:

@@ -1,0 +1,1 @@
+"""Compute adaptive pooling from the sizes."""

@@ -1,0 +1,1 @@
+"""Fold batch normalization into what is before it."""

@@ -1,0 +1,1 @@
+"""Make frozen batch normalization an ordinary one."""

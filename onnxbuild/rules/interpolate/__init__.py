@@ -1,0 +1,1 @@
+"""Compute modes of interpolation that an exporter lacks."""

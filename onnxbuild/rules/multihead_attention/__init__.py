@@ -1,0 +1,1 @@
+"""Compute multi-head attention by plain products and a softmax."""

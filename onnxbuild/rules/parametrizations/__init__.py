@@ -1,0 +1,1 @@
+"""Fold every parametrized weight into a plain one."""

@@ -1,0 +1,1 @@
+"""Write functions that an exporter lacks with others."""

@@ -1,0 +1,20 @@
+"""The rule ``plain_functions``: what a recipe may say. The work is in `onnxbuild.rules.plain_functions.run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onnxbuild.recipe.rule import Level, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainFunctions(Rule):
+    """Write functions that one of the exporters lacks with functions that both have.
+
+    ``rms_norm``, ``channel_shuffle``, ``threshold``, ``rrelu``, ``celu``, and ``instance_norm`` with running statistics, in layers and
+    calls alike.
+    """
+
+    level: ClassVar[Level] = "module"
+    run: ClassVar[str] = "onnxbuild.rules.plain_functions.run:apply"

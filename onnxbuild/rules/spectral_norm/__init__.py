@@ -1,0 +1,1 @@
+"""Fold spectral normalization into plain weights."""

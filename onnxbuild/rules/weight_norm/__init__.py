@@ -1,0 +1,1 @@
+"""Fold weight normalization into plain weights."""

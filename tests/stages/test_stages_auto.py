@@ -1,0 +1,73 @@
+"""`mode: auto`: the fewest nodes left out with which a target is met."""
+
+import pytest
+
+from onnxbuild.errors import StageError
+from onnxbuild.graph.sparing.ranking import Ranking
+from onnxbuild.graph.sparing.spec import Target
+from onnxbuild.stages.quantize_dynamic.spec import QuantizeDynamic
+from onnxbuild.stages.quantize_static.spec import QuantizeStatic
+from tests.stages.networks import ids, transformer
+
+BAD = "layer.d/MatMul"
+"""The node whose activations have an outlier."""
+
+
+@pytest.fixture
+def model(bench):
+    bench.put_samples([ids(2, 5), ids(1, 2, seed=3), ids(3, 8, seed=4)], ["trace", "least", "most"])
+    return bench.put(transformer(outlier=300.0))
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_the_node_that_loses_most_is_left_out(bench, cosine, model, kind):
+    """It is found, it alone is left out, the target is met, and the curve says what each attempt gave."""
+    data = bench.put_items([ids(seed=seed) for seed in range(20)])
+    options = {"mode": "auto", "target": Target(cosine=0.995)}
+    stage = QuantizeDynamic(**options) if kind == "dynamic" else QuantizeStatic(data="d", **options)
+
+    small = bench.apply(stage, model, data)
+
+    assert BAD in bench.notes["left_out"]
+    counts = [point["left_out"] for point in bench.notes["curve"]]
+    assert counts[0] == 0
+    assert bench.notes["curve"][0]["met"] is False
+    fewest = len(bench.notes["left_out"])
+    assert fewest - 1 in counts
+    for inputs in (ids(1, 2, seed=3), ids(3, 8, seed=4)):
+        assert cosine(bench.run(small, inputs)[0], bench.run(model, inputs)[0]) >= 0.995
+
+
+def test_nothing_is_left_out_where_nothing_needs_be(bench, model):
+    """One attempt, with all nodes, is enough."""
+    stage = QuantizeDynamic(mode="auto", target=Target(cosine=0.5))
+
+    bench.apply(stage, model)
+
+    assert bench.notes["left_out"] == {}
+    assert len(bench.notes["curve"]) == 1
+
+
+def test_a_target_that_no_attempt_meets_is_an_error(bench, model):
+    """The best that was found is told, rather than published."""
+    stage = QuantizeDynamic(mode="auto", target=Target(cosine=1, scaled=0))
+
+    with pytest.raises(StageError, match="is not met; nearest is") as caught:
+        bench.apply(stage, model)
+
+    assert "target" in caught.value.hint
+
+
+def test_a_budget_that_is_used_up_leaves_no_node_unranked():
+    """Of what was not come to the mean of the others is believed."""
+    calls = []
+
+    def loss(group):
+        calls.append(group)
+        return 2.0 if "b" in group else 0.1
+
+    ranking = Ranking.find(["a", "b", "c", "d"], loss, is_over=lambda: len(calls) >= 2)
+
+    assert ranking.names == ("b", "c", "d", "a")
+    assert ranking.alone == 2
+    assert ranking.enough == 4
