@@ -8,7 +8,7 @@ The two run modules of the step, `run` and `scripted`, differ in what they warm 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +25,13 @@ from onnxbuild.graph.load import read
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
 from onnxbuild.steps.export.between import visit
+from onnxbuild.steps.export.blame import Seeds, find_guilty, tell_guilty, worst
 from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
-from onnxbuild.steps.export.measure import compare, judge, measure
+from onnxbuild.steps.export.measure import Problem, compare, judge, measure
 from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
@@ -59,6 +60,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
 
     Raises `ExportError` where no way is left.
     """
+    seeds = Seeds()
     given = build(ExportOptions, work.options)
     options = given
     if options.model.program is not None and not options.inputs:
@@ -87,10 +89,18 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     # What one exporter found doubtful holds for the next, too: they are of the model.
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
     trial = exporters.Trial(way, doubts, changed=changed)
+
+    def without(name: str) -> float:
+        seeds.restore()
+        return _measure_without(name, work, options, target, way)
+
     try:
-        artifact = _export_with(trial, work, options, target, adapter, values, rules)
+        artifact, problems = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
-        return _go_on(work, given, trial, error)
+        return _go_on(
+            work, given, trial, error, lambda: _blame(work, rules, trial.problems, without)
+        )
+    _blame(work, rules, problems, without)
     _note_success(work, options, way)
     return {"model": _keep(work, options, adapter, values, artifact)}
 
@@ -132,7 +142,11 @@ def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 
 def _go_on(
-    work: Work, options: ExportOptions, trial: exporters.Trial, error: ExportError
+    work: Work,
+    options: ExportOptions,
+    trial: exporters.Trial,
+    error: ExportError,
+    blame: Callable[[], str],
 ) -> MoreSteps:
     """Answer a failure with the next way. Raises `ExportError` where there is none."""
     say(f"{trial.way}: {error}")
@@ -149,15 +163,20 @@ def _go_on(
     following = attempt_again(options, failed)
     if following is not None:
         return MoreSteps(outputs={"model": following})
+    guilty = blame()
     if len(attempts) == 1:
-        raise error
+        if not guilty:
+            raise error
+        raise ExportError(
+            f"{error.what}\n  {guilty}", where=error.where, hint=error.hint
+        ) from error
     lines = [f"  {attempt.way}: {attempt.what}" for attempt in attempts]
     logs = [f"onnxbuild log {label_of(item.way, at)!r}" for at, item in enumerate(attempts)]
     # The errors of checks name what is wrong; those of exporters often only where they gave up.
     best = next((attempt for attempt in attempts if attempt.where != "export"), attempts[0])
     raise ExportError(
         "no exporter gives what the recipe asks\n"
-        + "\n".join(lines)
+        + "\n".join([*lines, *([f"  {guilty}"] if guilty else [])])
         + f"\n  all that they said: {', '.join(logs)}",
         where=best.where,
         hint=best.hint,
@@ -188,7 +207,7 @@ def _export_with(
     adapter: Adapter,
     values: Sequence[torch.Tensor],
     rules: Rules,
-) -> Artifact:
+) -> tuple[Artifact, list[Problem]]:
     modules = {path for path, _ in adapter.module.named_modules() if path}
     with rules.translated(exporter_of(trial.way), options.export):
         model = exporters.run_exporter(trial, adapter, values, target, options, work)
@@ -210,24 +229,65 @@ def _check(
     options: ExportOptions,
     target: Target,
     adapter: Adapter,
-) -> Artifact:
+) -> tuple[Artifact, list[Problem]]:
     """Make the graph what the recipe asks, and keep it if it is the model at every sample."""
     settle(model, target, options.export.opset or DEFAULT_OPSET)
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
     finish(model, options)
     artifact = put(model, work.store)
-    problems = measure(
-        work.store.path(artifact),
-        [port.name for port in target.inputs],
-        work.input("samples"),
-        work.input("reference"),
-    )
+    problems = trial.problems = _measure(work, artifact, target)
     for problem in problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
     judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
-    return artifact
+    return artifact, problems
+
+
+def _measure(work: Work, artifact: Artifact, target: Target) -> list[Problem]:
+    names = [port.name for port in target.inputs]
+    graph = work.store.path(artifact)
+    return measure(graph, names, work.input("samples"), work.input("reference"))
+
+
+def _blame(
+    work: Work, rules: Rules, problems: Sequence[Problem], without: Callable[[str], float]
+) -> str:
+    """Find the rule that moves the numbers, where they are off and rules have fired; note it, and say so."""
+    if not rules.fired or not problems:
+        return ""
+    guilty = find_guilty(rules.fired, worst(problems), without)
+    if guilty is None:
+        return ""
+    work.notes["guilty"] = guilty
+    say(tell_guilty(guilty))
+    return tell_guilty(guilty)
+
+
+def _measure_without(
+    name: str, work: Work, options: ExportOptions, target: Target, way: Way
+) -> float:
+    """Export once more without a rule, and give how far the graph is off then."""
+    fewer = tuple(rule for rule in options.replace if rule["name"] != name)
+    trace = read_item(work.input("samples"), 0)
+    names = [port.name for port in target.inputs]
+
+    def run(module: nn.Module) -> None:
+        Adapter(module, names, None, options.constants).predict(trace)
+
+    rules = Rules(fewer)
+    model = rules.replace_modules(load_model(options.model), run)
+    adapter = Adapter(model, names, options.outputs, options.constants)
+    adapter.predict(trace)
+    trial = exporters.Trial(way, [])
+    with rules.translated(exporter_of(way), options.export):
+        graph = exporters.run_exporter(
+            trial, adapter, adapter.tensors(trace), target, options, work
+        )
+    rules.replace_nodes(graph, folded=options.export.constant_folding)
+    settle(graph, target, options.export.opset or DEFAULT_OPSET)
+    finish(graph, options)
+    return worst(_measure(work, put(graph, work.store), target))
 
 
 def _keep(
