@@ -20,6 +20,7 @@ from onnxbuild.recipe.sources import Sources
 EXPORTING: Mapping[str, Any] = {
     "exporter": "auto",
     "constant_folding": True,
+    "auto_rules": True,
     "strict": False,
     "custom_opsets": {},
 }

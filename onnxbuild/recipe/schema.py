@@ -162,6 +162,10 @@ class Export:
     strict: bool = False
     """Trace with TorchDynamo's strict mode, which follows Python more closely. Dynamo only."""
 
+    auto_rules: bool = True
+    """Have built-in rules step in for operators that an exporter cannot translate, or translates wrongly. The log
+    and build.json say which did."""
+
     ir_version: Annotated[int, Limits(minimum=3)] | None = None
     """The version of the file format; the exporter's own if left out."""
 

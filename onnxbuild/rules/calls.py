@@ -86,13 +86,16 @@ def replace_calls(
             where="replace",
             hint="export the model itself, before torch.jit.script or trace",
         )
-    forward = model.forward
+    before, forward = dict(vars(model)), model.forward
     watch = _Watch(table, names)
     _around(model, forward, lambda: watch)
     with evaluating(model):
         run(model)
     if watch.found:
         _around(model, forward, lambda: Calls(table))
+    elif "forward" in before:
+        # What another rule has put there.
+        model.forward = forward
     else:
         del model.forward
     return model, list(watch.found)

@@ -89,7 +89,14 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     try:
         artifact = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
-        return _go_on(work, given, trial, error)
+        why = f"{way} failed without: {error.what.splitlines()[0]}"
+        if not (options.export.auto_rules and rules.cure(model, exporter_of(way), run, why)):
+            return _go_on(work, given, trial, error)
+        say(f"{way}: {error}\ntrying again with these rules")
+        try:
+            artifact = _export_with(trial, work, options, target, adapter, values, rules)
+        except ExportError as second:
+            return _go_on(work, given, trial, second)
     _note_success(work, options, way)
     return {"model": _keep(work, options, adapter, values, artifact)}
 

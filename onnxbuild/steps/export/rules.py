@@ -11,6 +11,7 @@ from torch import nn
 
 from onnxbuild.recipe.schema import Export
 from onnxbuild.steps.export import replace
+from onnxbuild.steps.export.cures import cure
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST
 
@@ -21,11 +22,13 @@ class Rules:
     def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
         self._rules = rules
         self._fired: dict[str, dict[str, Any]] = {}
+        self._cured: list[dict[str, Any]] = []
 
     def notes(self) -> dict[str, Any]:
         """Give the step's notes: where each rule fired, in the recipe's order."""
         names = [rule["name"] for rule in self._rules]
         found = [self._fired[name] for name in names if name in self._fired]
+        found += self._cured
         return {"rules": found} if found else {}
 
     def replace_modules(self, model: nn.Module, run: Callable[[nn.Module], object]) -> nn.Module:
@@ -34,6 +37,14 @@ class Rules:
         model, fired = replace.replace_modules(model, rules, run)
         self._note(fired)
         return model
+
+    def cure(
+        self, model: nn.Module, exporter: str, run: Callable[[nn.Module], object], why: str
+    ) -> bool:
+        """Apply built-in module rules that help an exporter which has failed; tell whether there are any."""
+        known = [rule["run"] for rule in self._rules]
+        self._cured = cure(model, exporter, known, run, why)
+        return bool(self._cured)
 
     @contextmanager
     def translated(self, exporter: str, export: Export) -> Iterator[None]:
