@@ -1,5 +1,6 @@
 # make demo   set up .venv and build a small real model; a second time nothing runs
 # make test   set up .venv and run all checks and tests
+# make zoo    build the zoo of architectures and write docs/zoo.md; ONLY=bert,swin runs these
 # make bench  measure against the budgets of benchmarks/
 # make clean  remove what these made
 #
@@ -8,9 +9,10 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint zoo bench clean
 
 PYTHON ?=
+ONLY ?=
 PYTEST_JOBS ?= 2
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
 BIN := .venv/bin
@@ -32,6 +34,10 @@ lint: .venv/test.stamp
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+# Takes most of an hour on two cores the first time, so it lets others go first.
+zoo: .venv/test.stamp
+	@cd tests && nice ../$(BIN)/python -m zoo.run $(ONLY)
 
 bench: .venv/test.stamp
 	@$(BIN)/python benchmarks/cached.py

@@ -14,31 +14,49 @@ from onnxbuild.errors import UsageError
 
 STAGES = {
     "custom": "onnxbuild.stages.custom.spec:Custom",
+    "fix_dims": "onnxbuild.stages.fix_dims.spec:FixDims",
     "float16": "onnxbuild.stages.float16.spec:Float16",
     "onnxoptimizer": "onnxbuild.stages.onnxoptimizer.spec:OnnxOptimizer",
     "onnxruntime": "onnxbuild.stages.onnxruntime.spec:OnnxRuntime",
+    "onnxscript": "onnxbuild.stages.onnxscript.spec:OnnxScript",
     "quantize_dynamic": "onnxbuild.stages.quantize_dynamic.spec:QuantizeDynamic",
     "quantize_static": "onnxbuild.stages.quantize_static.spec:QuantizeStatic",
     "quantize_weights": "onnxbuild.stages.quantize_weights.spec:QuantizeWeights",
+    "transformer_fusion": "onnxbuild.stages.transformer_fusion.spec:TransformerFusion",
 }
 
 RULES = {
     "adaptive_pool": "onnxbuild.rules.adaptive_pool.spec:AdaptivePool",
+    "affine_grid": "onnxbuild.rules.affine_grid.spec:AffineGrid",
+    "cdist": "onnxbuild.rules.cdist.spec:Cdist",
     "conv_bn": "onnxbuild.rules.conv_bn.spec:ConvBatchNorm",
+    "cumulative": "onnxbuild.rules.cumulative.spec:Cumulative",
     "custom": "onnxbuild.rules.custom.spec:Custom",
     "custom_graph": "onnxbuild.rules.custom.spec:CustomGraph",
     "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
     "dropout": "onnxbuild.rules.dropout.spec:Dropout",
+    "einsum": "onnxbuild.rules.einsum.spec:Einsum",
     "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",
+    "grid_sample": "onnxbuild.rules.grid_sample.spec:GridSample",
     "interpolate": "onnxbuild.rules.interpolate.spec:Interpolate",
+    "masked_select": "onnxbuild.rules.masked_select.spec:MaskedSelect",
     "module": "onnxbuild.rules.module.spec:Module",
     "multihead_attention": "onnxbuild.rules.multihead_attention.spec:MultiheadAttention",
+    "nan_to_num": "onnxbuild.rules.nan_to_num.spec:NanToNum",
     "operator": "onnxbuild.rules.operator.spec:Operator",
+    "order": "onnxbuild.rules.order.spec:Order",
     "parametrizations": "onnxbuild.rules.parametrizations.spec:Parametrizations",
     "pattern": "onnxbuild.rules.pattern.spec:Pattern",
+    "plain_attention": "onnxbuild.rules.plain_attention.spec:PlainAttention",
     "plain_functions": "onnxbuild.rules.plain_functions.spec:PlainFunctions",
+    "rms_norm": "onnxbuild.rules.rms_norm.spec:RmsNorm",
+    "roll": "onnxbuild.rules.roll.spec:Roll",
+    "searchsorted": "onnxbuild.rules.searchsorted.spec:SearchSorted",
     "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
+    "triangle": "onnxbuild.rules.triangle.spec:Triangle",
+    "unfold": "onnxbuild.rules.unfold.spec:Unfold",
+    "unique": "onnxbuild.rules.unique.spec:Unique",
     "weight_norm": "onnxbuild.rules.weight_norm.spec:WeightNorm",
 }
 
@@ -50,6 +68,9 @@ EXECUTORS = {
 STORES = {
     "local": "onnxbuild.stores.local:LocalStore",
 }
+
+LISTED = 12
+"""Names that a message lists; of more it says where they are."""
 
 TABLES = {"stages": STAGES, "rules": RULES, "executors": EXECUTORS, "stores": STORES}
 
@@ -68,10 +89,17 @@ def resolve(table: str, name: str) -> Any:
         near = get_close_matches(name, names(table), n=1)
         raise UsageError(
             f"there is no {table.removesuffix('s')} named {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(table))}",
+            hint=f"did you mean {near[0]!r}?" if near else _all_are(table),
         )
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _all_are(table: str) -> str:
+    known = names(table)
+    if len(known) > LISTED:
+        return f"`onnxbuild {table}` lists the {len(known)} that there are"
+    return f"there are: {', '.join(known)}"
 
 
 def _others(table: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from onnxbuild.compose.configs import Configs, version_base
+from onnxbuild.compose.paths import find_paths
 from onnxbuild.compose.values import lay
 from onnxbuild.errors import RecipeError
 from onnxbuild.recipe.canonical import write_out
@@ -134,18 +135,18 @@ def apply(
     mistakes: list[Mistake] = []
     for override in overrides:
         text = str(override.input_line)
-        path = tuple(override.key_or_group.split("."))
-        if override.is_delete():
-            data, wrong = _delete(data, path, override, text)
-            mistakes += wrong
-            continue
-        value = with_text_keys(override.value())
-        try:
-            data, given = _set(data, path, value)
-        except _NoPlaceError as error:
-            mistakes.append(mistake_in(text, str(error), key=True))
-            continue
-        layers.append(OverrideLayer(text=text, path=path, paths=frozenset(given)))
+        for path in find_paths(data, override.key_or_group.split(".")):
+            if override.is_delete():
+                data, wrong = _delete(data, path, override, text)
+                mistakes += wrong
+                continue
+            value = with_text_keys(override.value())
+            try:
+                data, given = _set(data, path, value)
+            except _NoPlaceError as error:
+                mistakes.append(mistake_in(text, str(error), key=True))
+                continue
+            layers.append(OverrideLayer(text=text, path=path, paths=frozenset(given)))
     return data, layers, mistakes
 
 

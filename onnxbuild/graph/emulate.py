@@ -31,7 +31,12 @@ EXACT = {
 
 def typed(path: str, folder: str) -> ir.Model:
     """Read a graph with its functions inlined and the type of every value known, its weights left on disk."""
-    proto = inline_functions(onnx.load(path, load_external_data=False))
+    return typed_proto(onnx.load(path, load_external_data=False), folder)
+
+
+def typed_proto(proto: onnx.ModelProto, folder: str) -> ir.Model:
+    """Wrap a protobuf model likewise, whose weights lie below `folder`."""
+    proto = inline_functions(proto)
     inferred = onnx.shape_inference.infer_shapes(proto)
     model = from_proto(inferred, folder)
     infer_types(model)

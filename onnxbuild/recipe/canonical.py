@@ -13,6 +13,7 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from onnxbuild.recipe import dimensions
 from onnxbuild.recipe.building import (
     EXPORT,
     Registry,
@@ -22,6 +23,7 @@ from onnxbuild.recipe.building import (
     stage_class,
 )
 from onnxbuild.recipe.describe import accepts_none, fields_of
+from onnxbuild.recipe.expanding import write_all
 from onnxbuild.recipe.schema import Recipe
 
 
@@ -30,6 +32,11 @@ def write_out(data: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(data)
     if "model" in out:
         out["model"] = _write_model(out["model"])
+    for section, linked in (("inputs", ""), ("dynamic_axes", ""), ("outputs", "feeds")):
+        if isinstance(out.get(section), Mapping):
+            out[section] = write_all(out[section], linked)
+    if isinstance(out.get("inputs"), Mapping):
+        _part_constants(out)
     shorts = {"inputs": _write_input, "stages": _write_stage, "data": _write_data}
     for section, write in shorts.items():
         if isinstance(out.get(section), Mapping):
@@ -50,6 +57,20 @@ def _write_input(value: Any) -> Any:
     return {"shape": value} if isinstance(value, list) else value
 
 
+def _part_constants(out: dict[str, Any]) -> None:
+    """Take the inputs that are no tensors (``{value: true}``) out into a section of their own."""
+    inputs = out["inputs"]
+    constants = {
+        name: value["value"]
+        for name, value in inputs.items()
+        if isinstance(value, Mapping) and value.keys() == {"value"}
+    }
+    if constants:
+        out["inputs"] = {name: value for name, value in inputs.items() if name not in constants}
+        given = out.get("constants")
+        out["constants"] = {**(given if isinstance(given, Mapping) else {}), **constants}
+
+
 def _write_stage(value: Any) -> Any:
     return {"use": value} if isinstance(value, str) else value
 
@@ -68,6 +89,7 @@ def complete(data: Mapping[str, Any], *, stem: str, registry: Registry) -> dict[
     out = {key: given[key] for key in fields_of(Recipe) if key in given}
     out.update({key: value for key, value in given.items() if key not in out})
     _complete_axes(out)
+    _complete_outputs(out)
     if isinstance(out.get("stages"), Mapping):
         out["stages"] = {
             name: _complete_stage(stage, registry) for name, stage in out["stages"].items()
@@ -124,32 +146,103 @@ def example_size(dim: Any) -> int:
     bounds = dim if isinstance(dim, Mapping) else {}
     if isinstance(bounds.get("example"), int):
         return int(bounds["example"])
-    least, most = bounds.get("min"), bounds.get("max")
+    least, most, step = bounds.get("min"), bounds.get("max"), bounds.get("multiple_of")
+    step = step if isinstance(step, int) and step > 0 else 1
     size = max(2, least) if isinstance(least, int) else 2
-    return min(size, most) if isinstance(most, int) else size
+    size = -(-size // step) * step
+    return min(size, most // step * step) if isinstance(most, int) else size
 
 
 def _complete_axes(out: dict[str, Any]) -> None:
+    """Write the sizes of the example into all shapes, and names and expressions into ``dynamic_axes``."""
     inputs = out.get("inputs")
     if not isinstance(inputs, Mapping):
         return
-    dims = out["dims"] if isinstance(out.get("dims"), Mapping) else {}
     axes = dict(out["dynamic_axes"]) if isinstance(out.get("dynamic_axes"), Mapping) else {}
+    axes = {name: _tidy_axes(said) for name, said in axes.items()}
+    sizes = _Examples(out, axes)
     written: dict[str, Any] = {}
     for name, value in inputs.items():
         shape = value.get("shape") if isinstance(value, Mapping) else None
         if not isinstance(shape, list):
             written[name] = value
             continue
-        named = {str(axis): size for axis, size in enumerate(shape) if isinstance(size, str)}
-        sizes = [example_size(dims.get(size)) if isinstance(size, str) else size for size in shape]
-        written[name] = {**value, "shape": sizes}
+        named = {str(axis): _tidy(size) for axis, size in enumerate(shape) if isinstance(size, str)}
+        shape = [sizes.of(size) if isinstance(size, str) else size for size in shape]
+        written[name] = {**value, "shape": shape}
         said = axes.get(name, {})
         if named and isinstance(said, Mapping):
             axes[name] = {**named, **said}
     out["inputs"] = written
     if axes or "dynamic_axes" in out:
         out["dynamic_axes"] = axes
+
+
+def _complete_outputs(out: dict[str, Any]) -> None:
+    """Part a mapping of outputs into their names and what they feed; one with mistakes stays as it is."""
+    outputs = out.get("outputs")
+    if not isinstance(outputs, Mapping):
+        return
+    uses = {name: {} if use is None else use for name, use in outputs.items()}
+    feeds: dict[str, str] = {}
+    for name, use in uses.items():
+        if not isinstance(use, Mapping) or use.keys() - {"feeds"}:
+            return
+        fed = use.get("feeds")
+        if fed is not None and not isinstance(fed, str):
+            return
+        if fed is not None:
+            feeds[name] = fed
+    given = out.get("feeds")
+    out["outputs"] = list(uses)
+    if feeds or given is not None:
+        out["feeds"] = {**feeds, **given} if isinstance(given, Mapping) else given or feeds
+
+
+def _tidy(dim: str) -> str:
+    """Write an expression in the one way; leave alone what is none."""
+    try:
+        return dimensions.parse(dim).text
+    except dimensions.DimensionError:
+        return dim
+
+
+def _tidy_axes(axes: Any) -> Any:
+    if not isinstance(axes, Mapping):
+        return axes
+    return {axis: _tidy(dim) if isinstance(dim, str) else dim for axis, dim in axes.items()}
+
+
+class _Examples:
+    """The example sizes of dimensions: from a shape that has a number there, else from ``dims``."""
+
+    def __init__(self, out: Mapping[str, Any], axes: Mapping[str, Any]) -> None:
+        self.dims = out["dims"] if isinstance(out.get("dims"), Mapping) else {}
+        self.known: dict[str, int] = {}
+        for name, value in out["inputs"].items():
+            given = value.get("shape") if isinstance(value, Mapping) else None
+            shape = given if isinstance(given, list) else []
+            said = axes.get(name)
+            for axis, dim in said.items() if isinstance(said, Mapping) else ():
+                size = shape[int(axis)] if axis.isdigit() and int(axis) < len(shape) else None
+                if isinstance(dim, str) and type(size) is int:
+                    self.known.setdefault(dim, size)
+
+    def of(self, text: str) -> int | str:
+        """Give the size of a dimension; its own text where it has none."""
+        try:
+            names = dimensions.parse(text).names
+            sizes = {
+                name: self.known[name] if name in self.known else example_size(self.dims.get(name))
+                for name in names
+            }
+            size = dimensions.parse(text).evaluate(sizes)
+        except dimensions.DimensionError:
+            return example_size(self.dims.get(text))
+        except ZeroDivisionError:
+            return text
+        # What is no size is said where the expression stands.
+        return text if size < 0 else size
 
 
 def _complete_stage(stage: Any, registry: Registry) -> Any:

@@ -8,13 +8,17 @@ from math import ceil
 from typing import Any
 
 from onnxbuild.recipe.building import EXPORT, Registry
+from onnxbuild.recipe.check_feeds import feed_mistakes
 from onnxbuild.recipe.check_files import file_mistakes, marked_text
 from onnxbuild.recipe.check_graph import graph_mistakes
+from onnxbuild.recipe.check_names import form_mistakes
+from onnxbuild.recipe.check_order import order_mistakes
 from onnxbuild.recipe.check_rules import rule_mistakes
 from onnxbuild.recipe.check_shapes import shape_mistakes
 from onnxbuild.recipe.looking import Looking
 from onnxbuild.recipe.messages import schema_mistakes
 from onnxbuild.recipe.mistakes import KeyPath, Mistake, did_you_mean, dotted
+from onnxbuild.recipe.opsets import opset_mistakes
 from onnxbuild.recipe.sources import Sources
 
 EXPORTING: Mapping[str, Any] = {
@@ -27,9 +31,6 @@ EXPORTING: Mapping[str, Any] = {
 """Keys of ``export`` that do something to a PyTorch model alone, with their usual values."""
 
 MODELS = ("entry", "onnx", "program", "huggingface")
-DYNAMO = range(18, 26)
-TORCHSCRIPT = range(9, 24)
-DEFAULT_OPSET = 18
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -48,6 +49,8 @@ def check(
     later = [
         *words.model_mistakes(),
         *words.input_mistakes(),
+        *form_mistakes(data, sources),
+        *feed_mistakes(data, sources),
         *words.export_mistakes(),
         *words.data_mistakes(marked_text(data, registry)),
         *words.verify_mistakes(),
@@ -58,7 +61,19 @@ def check(
         *file_mistakes(data, sources, looking, registry, folder),
     ]
     # What has the wrong type, or no name, is not complained of a second time.
-    return found + [mistake for mistake in later if mistake.path not in wrong]
+    found += [mistake for mistake in later if mistake.path not in wrong]
+    paths = {mistake.path for mistake in found}
+    found += order_mistakes(data, sources, registry, paths)
+    return [_once(mistake, sources) for mistake in found]
+
+
+def _once(mistake: Mistake, sources: Sources) -> Mistake:
+    """Speak of an entry that stands for many by the name that was written: many mistakes become one."""
+    path = sources.written(mistake.path)
+    if path[:2] == mistake.path[:2] or path[:1] != mistake.path[:1]:
+        return mistake
+    what = mistake.what.replace(mistake.path[1], path[1])
+    return Mistake(what, place=mistake.place, hint=mistake.hint, path=mistake.path)
 
 
 class _Words:
@@ -151,11 +166,13 @@ class _Words:
         for index, name in enumerate(outputs):
             if not isinstance(name, str):
                 continue
+            written = self.sources.written(("outputs", name))
+            path = written if self.sources.given(written) else ("outputs", str(index))
             if name in outputs[:index]:
-                yield self.mistake(("outputs", str(index)), f"the output {name!r} is named twice")
+                yield self.mistake(path, f"the output {name!r} is named twice")
             elif name in self.section("inputs"):
                 yield self.mistake(
-                    ("outputs", str(index)),
+                    path,
                     f"{name!r} is an input and an output",
                     "a value of a graph has one name",
                 )
@@ -163,25 +180,8 @@ class _Words:
     def export_mistakes(self) -> Iterator[Mistake]:
         export = self.section("export")
         exporter = export.get("exporter", "auto")
-        opset = export.get("opset") if isinstance(export.get("opset"), int) else None
-        number = DEFAULT_OPSET if opset is None else opset
-        if exporter == "dynamo" and number < DYNAMO.start:
-            yield self.mistake(
-                ("export", "opset"),
-                f"the dynamo exporter writes opset {DYNAMO.start} and up, not {number}",
-                "take `exporter: auto` or `exporter: torchscript`",
-            )
-        elif exporter == "torchscript" and number not in TORCHSCRIPT:
-            yield self.mistake(
-                ("export", "opset"),
-                f"the TorchScript exporter writes opset {TORCHSCRIPT[0]} to {TORCHSCRIPT[-1]}, not {number}",
-                "take another opset" if number < TORCHSCRIPT[0] else "take `exporter: dynamo`",
-            )
-        elif exporter == "auto" and number < TORCHSCRIPT[0]:
-            yield self.mistake(
-                ("export", "opset"),
-                f"no exporter writes opset {number}; the oldest is {TORCHSCRIPT[0]}",
-            )
+        for path, what, hint in opset_mistakes(export, self.section("target")):
+            yield self.mistake(path, what, hint)
         for key, only, other in (
             ("keep_initializers_as_inputs", "torchscript", "dynamo"),
             ("custom_opsets", "torchscript", "dynamo"),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from onnxbuild.recipe import dimensions
+from onnxbuild.recipe.canonical import example_size
 from onnxbuild.recipe.mistakes import KeyPath, Mistake, did_you_mean, dotted
 from onnxbuild.recipe.sources import Sources
+
+GRAMMAR = "letters, digits and underscores; or an expression of names: past + sequence, 2*k, k // 2"
+
+MOST_NAMES = 8
+"""Dimensions in one expression."""
 
 
 def shape_mistakes(data: Mapping[str, Any], sources: Sources) -> Iterator[Mistake]:
@@ -27,6 +36,14 @@ class _Shapes:
         outputs = data.get("outputs")
         self.outputs = [str(name) for name in outputs] if isinstance(outputs, list) else None
         self.has_inputs = bool(self.inputs)
+        self.plain = {
+            dim
+            for name, axes in self.axes.items()
+            if name in self.inputs or not self.has_inputs
+            for dim in _mapping(axes).values()
+            if isinstance(dim, str) and dimensions.read(dim).is_name
+        }
+        self.examples = {dim: size for _, _, dim, size in self.named_axes()}
 
     def mistake(self, path: KeyPath, what: str, hint: str = "", part: Any = "value") -> Mistake:
         return Mistake(what, place=self.sources.place(path, part), hint=hint, path=path)
@@ -71,17 +88,83 @@ class _Shapes:
                 f"its axes are 0 to {len(shape) - 1}" if shape else "it is a scalar, without axes"
             )
             yield self.mistake(path, f"`{name}` has no axis {axis}", last, "key")
-        elif isinstance(dim, str) and not dim.isidentifier():
+        elif isinstance(dim, str):
             written = path if self.sources.given(path) else ("inputs", name, "shape", axis)
+            yield from self.text_mistakes(written, name, dim)
+
+    def text_mistakes(self, path: KeyPath, name: str, text: str) -> Iterator[Mistake]:
+        """Check the text of a dimension: its grammar, its names, and that it has a size at all bounds."""
+        try:
+            expression = dimensions.parse(text)
+        except dimensions.DimensionError as error:
+            wrong = self.mistake(path, f"{text!r} cannot name a dimension: {error.what}", GRAMMAR)
+            yield self.at(wrong, text, error.column)
+            return
+        if not expression.names:
             yield self.mistake(
-                written, f"{dim!r} cannot name a dimension", "letters, digits and underscores"
+                path, f"{text!r} cannot name a dimension: it has no name in it", "write the number"
             )
+        if expression.is_name:
+            return
+        for part, column in expression.places:
+            known = self.plain | self.dims.keys()
+            near = get_close_matches(part, known, n=1, cutoff=0.8)
+            if part not in known and (near or name not in self.inputs):
+                what = f"there is no dimension {part!r}"
+                yield self.at(self.mistake(path, what, did_you_mean(part, known)), text, column)
+        if name in self.inputs:
+            yield from self.extent_mistakes(path, expression)
+
+    def at(self, mistake: Mistake, text: str, column: int) -> Mistake:
+        """Put the caret under one character of a text, where the line has the text as it is."""
+        place = mistake.place
+        start = place.text.find(text, max(0, place.column - 1)) if place else -1
+        if place is None or start < 0:
+            return mistake
+        moved = replace(place, column=start + column + 1, width=1)
+        return Mistake(mistake.what, place=moved, hint=mistake.hint, path=mistake.path)
+
+    def extent_mistakes(
+        self, path: KeyPath, expression: dimensions.Expression
+    ) -> Iterator[Mistake]:
+        """Check that an expression is a size wherever its dimensions are at their bounds."""
+        ends = [self.ends(part) for part in expression.names[:MOST_NAMES]]
+        if len(expression.names) > MOST_NAMES:
+            yield self.mistake(path, f"{expression.text!r} has more than {MOST_NAMES} dimensions")
+            return
+        for corner in itertools.product(*ends):
+            sizes = dict(zip(expression.names, corner, strict=True))
+            told = ", ".join(f"{part} is {size}" for part, size in sizes.items())
+            try:
+                size = expression.evaluate(sizes)
+            except ZeroDivisionError:
+                yield self.mistake(path, f"{expression.text!r} divides by 0 where {told}")
+                return
+            if size < 0:
+                yield self.mistake(
+                    path,
+                    f"{expression.text!r} is {size} where {told}",
+                    f"bound it, as in dims: {{{expression.names[0]}: {{min: …}}}}",
+                )
+                return
+
+    def ends(self, dim: str) -> list[int]:
+        """Give the least and the largest size of a dimension, or its example where they are not said."""
+        bounds = _mapping(self.dims.get(dim))
+        least, most = bounds.get("min"), bounds.get("max")
+        example = self.examples.get(dim, example_size(bounds))
+        low = least if isinstance(least, int) else min(1, example)
+        return [low, most if isinstance(most, int) else max(example, low)]
 
     def size_mistakes(self) -> Iterator[Mistake]:
         """Check that a dimension has one example size, within its bounds."""
         first: dict[str, tuple[str, str, int]] = {}
         for name, axis, dim, size in self.named_axes():
             path = ("inputs", name, "shape", axis)
+            expression = dimensions.read(dim)
+            if not expression.is_name:
+                yield from self.sum_mistakes(path, expression, size)
+                continue
             bounds = _mapping(self.dims.get(dim))
             least, most = bounds.get("min"), bounds.get("max")
             if _is_empty(least, most):
@@ -110,6 +193,26 @@ class _Shapes:
                 )
             first.setdefault(dim, (name, axis, size))
 
+    def sum_mistakes(
+        self, path: KeyPath, expression: dimensions.Expression, size: int
+    ) -> Iterator[Mistake]:
+        """Check that a size in a shape is what its expression gives for the examples."""
+        sizes = {
+            part: self.examples.get(part, example_size(self.dims.get(part)))
+            for part in expression.names
+        }
+        try:
+            wanted = expression.evaluate(sizes)
+        except ZeroDivisionError:
+            return
+        if wanted != size and wanted >= 0:
+            told = ", ".join(f"{part} is {example}" for part, example in sizes.items())
+            yield self.mistake(
+                path,
+                f"the size is {size} here, and {expression.text!r} is {wanted} where {told}",
+                "write the expression in the shape, or say `dims.….example`",
+            )
+
     def named_axes(self) -> Iterator[tuple[str, str, str, int]]:
         for name, axes in self.axes.items():
             shape = self.shape(name) or []
@@ -122,7 +225,7 @@ class _Shapes:
 
     def bound_mistakes(self) -> Iterator[Mistake]:
         named = [dim for axes in self.axes.values() for dim in _mapping(axes).values()]
-        used = {dim for dim in named if isinstance(dim, str)}
+        used = set(dimensions.names(dim for dim in named if isinstance(dim, str)))
         for dim, given in self.dims.items():
             path = ("dims", dim)
             if dim not in used:

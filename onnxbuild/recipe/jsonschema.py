@@ -15,17 +15,42 @@ from typing import Any, Literal, Union, get_args, get_origin
 from onnxbuild.core.values import plain
 from onnxbuild.recipe.building import CUSTOM_RULES, Registry
 from onnxbuild.recipe.describe import docs_of, fields_of
-from onnxbuild.recipe.schema import DataEntry, Input, Limits, Recipe, StageUse, Weights
+from onnxbuild.recipe.schema import (
+    DataEntry,
+    Input,
+    Limits,
+    OutputUse,
+    Recipe,
+    StageUse,
+    Weights,
+)
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 TYPES: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+OUTPUTS: Any = tuple[str, ...] | Mapping[str, OutputUse | None] | None
+"""What people write under ``outputs``."""
+
+EXPAND: dict[str, Any] = {
+    "type": "string",
+    "description": "Names that this entry is written for, each after its own name and a dot: {0..3}.{key,value}.",
+}
+
+CONSTANT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"value": {}},
+    "required": ["value"],
+    "additionalProperties": False,
+    "description": "An argument of forward() that is no tensor; it is fixed in the graph.",
+}
 
 
 def recipe_schema(registry: Registry) -> dict[str, Any]:
     """Give the schema of a recipe file as people write it, for editors."""
     writer = _Writer(short=True)
     properties = writer.properties(Recipe)
+    properties["outputs"] = {**properties["outputs"], **writer.of(OUTPUTS)}
     properties["stages"] = _stages(writer, registry)
     properties["replace"] = _rules(writer, registry)
     properties["defaults"] = {
@@ -55,6 +80,12 @@ def composed_schema() -> dict[str, Any]:
     """Give the schema of a composed recipe. Stages and rules are left to `section_schema`."""
     written = section_schema(Recipe)
     entry = {"type": "object"}
+    # What is a mapping still has something wrong in it.
+    written["properties"]["outputs"] = _Writer(short=False).of(OUTPUTS)
+    # What is left of these has something wrong with it, which has words of its own.
+    written["properties"]["inputs"]["additionalProperties"]["properties"].update(
+        {"expand": {"type": "string"}, "value": {}}
+    )
     written["properties"]["stages"] = {"type": "object", "additionalProperties": entry}
     written["properties"]["replace"] = {"type": "object", "additionalProperties": entry}
     # The name is filled in from the file's.
@@ -131,6 +162,10 @@ class _Writer:
 
     def union(self, arguments: tuple[Any, ...]) -> dict[str, Any]:
         options = [self.of(argument) for argument in arguments]
+        typed = [option for option in options if option.get("type") not in {None, "null", "string"}]
+        if typed:
+            # Words beside numbers are texts of a pattern, which says nothing of numbers.
+            options = [_words(option) if "enum" in option else option for option in options]
         # One schema where each keyword speaks of one type only: its complaints are plainer than anyOf's.
         kinds = [option.get("type") for option in options]
         if all(isinstance(kind, str) for kind in kinds) and len(set(kinds)) == len(kinds):
@@ -158,14 +193,20 @@ class _Writer:
 
     def with_short_form(self, cls: type, section: dict[str, Any]) -> dict[str, Any]:
         if cls is Input:
+            section["properties"] = {**section["properties"], "expand": EXPAND}
             short = {**section["properties"]["shape"], "description": "Short for {shape: …}."}
-        elif cls is Weights:
+            return {"anyOf": [section, short, CONSTANT]}
+        if cls is Weights:
             short = {"type": "string", "description": "Short for {path: …}."}
         elif cls is DataEntry:
             short = {"type": "string", "description": "Short for {entry: …}, or {path: …}."}
         else:
             return section
         return {"anyOf": [section, short]}
+
+
+def _words(option: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^({'|'.join(option['enum'])})$"}
 
 
 def _stages(writer: _Writer, registry: Registry) -> dict[str, Any]:

@@ -95,7 +95,8 @@ class Input:
     """One input of the model. Without a source of values, normal noise (integers: zeros and ones)."""
 
     shape: tuple[Annotated[int, Limits(minimum=0)] | str, ...]
-    """The example that the export traces. A name is a dynamic dimension, as if said in ``dynamic_axes``."""
+    """The example that the export traces. A name is a dynamic dimension, as if said in ``dynamic_axes``; so is an
+    expression of names: ``past + sequence``, ``2*k``, ``k // 2``."""
 
     dtype: DType = "float32"
     """The type of its elements."""
@@ -107,10 +108,22 @@ class Input:
     """All values are this."""
 
     values: Entry | None = None
-    """``function(shape, generator)`` gives the values; ``generator`` is a seeded ``numpy.random.Generator``."""
+    """``function(shape, generator)`` gives the values; ``generator`` is a seeded ``numpy.random.Generator``. The
+    size of a dimension comes with a keyword-only parameter of its name: ``(shape, generator, *, past)``."""
 
     data: DataName | None = None
     """The values are the rows of this data entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputUse:
+    """What becomes of one output, where ``outputs`` is a mapping."""
+
+    feeds: str | None = None
+    """The input that it becomes when tokens are decoded: the next cache, or, of logits, the next token."""
+
+    expand: str | None = None
+    """Names that this entry is written for, each after its own name and a dot: ``{0..3}.{key,value}``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +150,9 @@ class Dim:
 class Export:
     """How the PyTorch model becomes an ONNX graph; see ``torch.onnx.export``."""
 
-    opset: Annotated[int, Limits(minimum=7, maximum=25)] | None = None
+    opset: Annotated[int, Limits(minimum=7, maximum=25)] | Literal["auto"] | None = None
     """The version of the ONNX operator set. The file has this one, or the build fails. 18 if left out; a model
-    that starts from an ONNX file keeps its own then."""
+    that starts from an ONNX file keeps its own then. ``auto`` is the highest that the target runs."""
 
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
     """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 23), or ``auto``: dynamo first where it honours
@@ -175,6 +188,15 @@ class Export:
 
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Written into the model's ``metadata_props``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRuntime:
+    """What the published models are to run on. Bounds their opset and the version of the file format."""
+
+    onnxruntime: str | None = None
+    """A release of onnxruntime, in quotes: ``"1.16"``. Where it is left out, ``opset: auto`` goes by the one that
+    is installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +274,12 @@ class Verify(Tolerance):
     at_least: float | None = None
     """The metric must reach this (with ``goal: min``, stay at or below it)."""
 
+    generate: AtLeastOne | None = None
+    """Decode this many tokens greedily, with PyTorch and with the variant: they must agree."""
+
+    min_agreement: Annotated[float, Limits(minimum=0, maximum=1)] | None = None
+    """The share of these tokens that must agree; all if left out."""
+
     max_size_ratio: NotNegative | None = None
     """Bytes of the model over bytes of the exported one, at most."""
 
@@ -310,22 +338,33 @@ class Recipe:
     """The model."""
 
     inputs: Mapping[str, Input] = field(default_factory=dict)
-    """The inputs by name, in ``forward()`` order. Required unless the model is an ONNX file or a program."""
+    """The inputs by name, in ``forward()`` order. Required unless the model is an ONNX file or a program. Dots lead
+    into an argument that is a tuple, list, dict, dataclass or cache: ``batch.dense``, ``past.0.key``."""
+
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of ``forward()`` that are no tensors, fixed in the graph. The same as ``{value: …}`` in ``inputs``."""
 
     description: str = ""
     """For people; written into the model's doc string and the report."""
 
     outputs: tuple[str, ...] | None = None
-    """Names of the outputs, in the order in which they are flattened."""
+    """Names of the outputs, in the order in which they are flattened; or some of the model's own. As a mapping, each
+    may say what it ``feeds``."""
+
+    feeds: Mapping[str, str] = field(default_factory=dict)
+    """By output, the input that it becomes when tokens are decoded. The same as ``{feeds: …}`` in ``outputs``."""
 
     dynamic_axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By input or output: axis -> name of its dimension."""
+    """By input or output: axis -> name of its dimension, or an expression of names."""
 
     dims: Mapping[str, Dim] = field(default_factory=dict)
     """Bounds of the dynamic dimensions."""
 
     export: Export = field(default_factory=Export)
     """How it is exported."""
+
+    target: TargetRuntime = field(default_factory=TargetRuntime)
+    """What the published models are to run on."""
 
     replace: Mapping[str, Rule] = field(default_factory=dict)
     """Replacement rules, in order."""

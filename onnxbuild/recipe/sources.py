@@ -14,6 +14,12 @@ Part: TypeAlias = Literal["key", "value"]
 SHORT = frozenset({"shape", "path", "use", "entry"})
 """Keys that a short form leaves out: what is under them may stand one level higher in the text."""
 
+EXPANDED = frozenset({"inputs", "outputs", "dynamic_axes"})
+"""Sections whose entries may be written once for many names."""
+
+MOVED = {"constants": ("inputs", "value"), "feeds": ("outputs", "feeds")}
+"""Sections that are written in others, and by what key."""
+
 
 class Layer(Protocol):
     """One source of values. Later layers beat earlier ones."""
@@ -74,11 +80,14 @@ class OverrideLayer:
             order=order,
         )
 
-    @staticmethod
-    def _segment(key: str, depth: int) -> tuple[int, int]:
-        names = key.lstrip("+~").split(".")
-        start = len(key) - len(".".join(names[depth:]))
-        return start, len(names[depth]) if depth < len(names) else 1
+    def _segment(self, key: str, depth: int) -> tuple[int, int]:
+        names = key.lstrip("+~")
+        start = len(key) - len(names)
+        # A name may have dots itself, and an override of many gives their common part alone.
+        inner = start + sum(len(part) + 1 for part in self.path[:depth])
+        if depth >= len(self.path) or not names.endswith(".".join(self.path[depth:])):
+            return start, len(names)
+        return inner, len(self.path[depth])
 
 
 @dataclass(slots=True)
@@ -100,6 +109,13 @@ class Sources:
                     return found
         return None
 
+    def written(self, path: KeyPath) -> KeyPath:
+        """Give the path as it stands in a source, where its entry was written once for many names."""
+        for candidate in _as_written(path):
+            if self.given(candidate[:2]):
+                return candidate
+        return path
+
     def given(self, path: KeyPath) -> bool:
         """Tell whether any source gives a value at exactly `path`."""
         return any(layer.find(path, "key", 0) for layer in self.layers)
@@ -107,7 +123,20 @@ class Sources:
 
 def _candidates(path: KeyPath) -> Iterator[KeyPath]:
     for end in range(len(path), -1, -1):
-        yield path[:end]
-        for index in range(end):
-            if path[index] in SHORT:
-                yield (*path[:index], *path[index + 1 : end])
+        for written in _as_written(path[:end]):
+            yield written
+            for index in range(len(written)):
+                if written[index] in SHORT:
+                    yield (*written[:index], *written[index + 1 :])
+
+
+def _as_written(path: KeyPath) -> Iterator[KeyPath]:
+    """Give the places where the value at a path may stand: a name with dots may be one that was expanded."""
+    yield path
+    if len(path) > 1 and path[0] in EXPANDED:
+        parts = path[1].split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            yield (path[0], ".".join(parts[:end]), *path[2:])
+    if len(path) > 1 and path[0] in MOVED:
+        section, key = MOVED[path[0]]
+        yield from _as_written((section, path[1], key, *path[2:]))

@@ -21,10 +21,10 @@ def find_status(problems: Sequence[Problem], process: Build) -> Status:
 
 def list_steps(plan: Plan, process: Build) -> Iterator[StepResult]:
     """Give every step, those that others grew into too."""
-    for record in process.records:
+    for number, record in enumerate(process.records):
         yield StepResult(
             label=record.step.label,
-            recipe=plan.owner(record.step),
+            recipe=find_owner(plan, process, number),
             status=record.status,
             seconds=record.trace.seconds if record.trace else record.seconds,
             reason=record.reason if record.status in {"ran", "failed"} else "",
@@ -36,13 +36,25 @@ def list_steps(plan: Plan, process: Build) -> Iterator[StepResult]:
 def list_failures(plan: Plan, process: Build) -> Iterator[Problem]:
     """Give what went wrong in the steps that failed, with their recipe where there are several."""
     several = len({variant.recipe for variant in plan.variants}) > 1
-    for record in process.records:
+    for number, record in enumerate(process.records):
         if record.failure is not None:
             failure = record.failure
-            owner = f"{plan.owner(record.step)}: " if several else ""
+            owner = f"{find_owner(plan, process, number)}: " if several else ""
             yield Problem(
                 what=f"{owner}{record.step.label}: {failure.what}",
                 where=failure.where,
                 hint=failure.hint,
                 traceback=failure.traceback,
             )
+
+
+def find_owner(plan: Plan, process: Build, number: int) -> str:
+    """Name the recipes that need a step: those of the step that grew into it, where it is not in the plan."""
+    nodes, pending = process.scheduler.nodes, [number]
+    while pending:
+        node = nodes[pending.pop()]
+        owner = plan.owner(node.step)
+        if owner:
+            return owner
+        pending.extend(node.consumers)
+    return ""

@@ -9,12 +9,16 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 
 LARGER = 1.02
 """Size over that of the exported model from which it is worth a word."""
+CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
+"""Notes of an export on what a graph does not do, and what they are about."""
+
 SLOWER = 0.75
 """Speed over that of the exported model below which it is worth a word: on a busy machine timings vary by a fifth."""
 SLACK = 1e-9
@@ -37,6 +41,8 @@ def judge(
     export_size: int,
     latency: Json | None,
     export: Json,
+    tokens: Json | None = None,
+    reference_tokens: Json | None = None,
 ) -> tuple[Finding, ...]:
     """Give all findings on a variant, passed ones too: gates first, then warnings.
 
@@ -45,6 +51,7 @@ def judge(
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
+        *judge_tokens(verify, tokens, reference_tokens),
         *_judge_size(variant, verify, size, export_size),
         *_judge_speed(variant, verify, latency),
         *_judge_decisions(export),
@@ -230,6 +237,7 @@ def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
     for finding in fails:
         yield Finding(
             what=f"in true half precision the {finding.what}",
+            numbers=True,
             asked=finding.asked,
             measured=finding.measured,
             where=finding.where,
@@ -362,6 +370,16 @@ def _judge_decisions(export: Json) -> Iterator[Finding]:
             hint="write it with torch.where or torch.cond",
             level="warning",
         )
+    for key, whose in CHANGES.items():
+        if export.get(key):
+            yield Finding(
+                what=f"{whose} that forward changes ({', '.join(export[key])})",
+                asked="",
+                measured="unchanged by the graph",
+                passed=False,
+                hint="give what is kept from call to call as an input and an output",
+                level="warning",
+            )
 
 
 def _label(shape: Json) -> str:

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 from onnxbuild.core.step import Output
 from onnxbuild.planner import Variant
+from onnxbuild.report.cures import find_cure
 from onnxbuild.report.finding import Finding, Json, number
-from onnxbuild.steps.verify.spec import locate
+from onnxbuild.steps.verify.spec import locate, locate_modules
 
-SHARE = 0.5
-"""A node counts as the first that is far off when its error is this share of the outputs'."""
+SHARE = 0.25
+"""A result is far off when its error is this share of the outputs'."""
+
+JUMP = 3.0
+"""It departs there when its error is so many times what came in."""
 
 
 def find_first_bad(
@@ -20,38 +24,81 @@ def find_first_bad(
     fidelity: Json,
     read: Callable[[Output], Json | None],
 ) -> list[Finding]:
-    """Give the missed gates, those of numbers with the first node that is about as far off as the outputs.
+    """Give the missed gates, those of numbers with the first result that departs, and what would cure it.
 
-    `read` builds an output and reads it. Nothing is looked for where the exported model itself is the variant:
-    PyTorch has no nodes of these names; nor where outputs are not finite, of which `verify` names the node.
+    `read` builds an output and reads it. A variant is held against the exported model; the exported model itself
+    against the modules of PyTorch's. Nothing is looked for where outputs are not finite: of that `verify` names
+    the node.
     """
     shapes = [shape for shape in fidelity.get("shapes", ()) if _error(shape) is not None]
-    if (
-        variant.model.step is variant.exported.step
-        or not shapes
-        or len(shapes) < len(fidelity["shapes"])
-    ):
+    if not shapes or len(shapes) < len(fidelity["shapes"]):
         return list(missed)
     if not any(item.numbers for item in missed):
         return list(missed)
     worst = max(shapes, key=lambda shape: _error(shape) or 0.0)
-    errors = read(
-        locate(variant.name, variant.model, variant.exported, variant.fidelity, worst["name"])
-    )
-    limit = SHARE * (_error(worst) or 0.0)
-    first = next(
-        (node for node in (errors or {}).get("nodes", ()) if node["scaled"] >= limit), None
-    )
-    if first is None or limit == 0:
+    if variant.model.step is variant.exported.step:
+        told = _find_module(variant, worst["name"], read)
+    else:
+        told = _find_node(variant, worst["name"], read)
+    if not told:
         return list(missed)
-    told = (
-        f"the first node that is far from the exported model's is {first['node']!r} ({first['operator']}),"
-        f" by {number(first['scaled'])} of its largest value"
-    )
     return [
         replace(item, hint=f"{told}; {item.hint}".removesuffix("; ")) if item.numbers else item
         for item in missed
     ]
+
+
+def find_departure(nodes: Sequence[Json], end: float) -> Json | None:
+    """Give the first result whose error jumps, against what came in, to a share of the error at the `end`.
+
+    Where none jumps, the one that adds most.
+    """
+    limit = SHARE * end
+    far = [node for node in nodes if node["scaled"] >= limit > 0]
+    jumps = (node for node in far if node["scaled"] >= JUMP * node["came_in"])
+    return next(jumps, max(far, key=_added, default=None))
+
+
+def _find_node(variant: Variant, sample: str, read: Callable[[Output], Json | None]) -> str:
+    errors = read(locate(variant.name, variant.model, variant.exported, variant.fidelity, sample))
+    found = errors or {}
+    node = find_departure(found.get("nodes", ()), found.get("end", 0.0))
+    if node is None:
+        return ""
+    module = node["node"].rpartition("/")[0]
+    where = f" in the module {module}" if module else ""
+    cure = find_cure(variant.stage, [*node.get("of", ()), node["node"]])
+    return (
+        f"it departs from the exported model at {node['node']!r} ({node['operator']}){where}:"
+        f" {_off(node)}; the exported model's values there are from {number(node['low'])} to {number(node['high'])}"
+        + (f"; what may cure it: {cure}" if cure else "")
+    )
+
+
+def _find_module(variant: Variant, sample: str, read: Callable[[Output], Json | None]) -> str:
+    output = locate_modules(variant.exported, variant.fidelity, sample)
+    found = (read(output) if output is not None else None) or {}
+    module = find_departure(found.get("nodes", ()), found.get("end", 0.0))
+    if module is None:
+        return ""
+    return (
+        f"the graph departs from PyTorch in the module {module['node']} ({module['operator']}): {_off(module)};"
+        f" PyTorch's values there are from {number(module['low'])} to {number(module['high'])}; what may cure it:"
+        " another `export.exporter` or `export.opset`, or a rule under `replace` for that module"
+    )
+
+
+def _off(node: Json) -> str:
+    off = "not finite" if node["scaled"] >= ENDLESS else f"off by {number(node['scaled'])}"
+    return f"{off} of its largest value, where {number(node['came_in'])} came in"
+
+
+ENDLESS = 1e30
+"""The error of what is not finite, as `onnxbuild.steps.verify.locate` has it."""
+
+
+def _added(node: Json) -> float:
+    return float(node["scaled"] - node["came_in"])
 
 
 def _error(shape: Json) -> float | None:

@@ -86,15 +86,16 @@ def replace_calls(
             where="replace",
             hint="export the model itself, before torch.jit.script or trace",
         )
-    before, forward = dict(vars(model)), model.forward
+    # What an earlier rule put around it is the model's own to this one.
+    earlier = "forward" in vars(model)
+    forward = model.forward
     watch = _Watch(table, names)
     _around(model, forward, lambda: watch)
     with evaluating(model):
         run(model)
     if watch.found:
         _around(model, forward, lambda: Calls(table))
-    elif "forward" in before:
-        # What another rule has put there.
+    elif earlier:
         model.forward = forward
     else:
         del model.forward

@@ -324,3 +324,68 @@ def test_hydra_is_left_as_it_was(project):
 
     assert VersionBase.instance().version_base is None
     assert OmegaConf.create({"a": "${oc.env:NOT_THERE,x}"}).a == "x"
+
+
+CACHED = """\
+model: {entry: net/model.py:build}
+inputs:
+  ids: {shape: [batch, sequence], dtype: int64}
+  past: {expand: "{0..1}.{key,value}", shape: [batch, 2, past, 4]}
+  batch.dense: [batch, 3]
+  use_cache: {value: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("inputs.past.1.key.dtype=float16", {"past.1.key": "float16"}),
+        ("inputs.batch.dense.dtype=float64", {"batch.dense": "float64"}),
+        (
+            "inputs.past.dtype=float64",
+            dict.fromkeys(["past.0.key", "past.0.value", "past.1.key", "past.1.value"], "float64"),
+        ),
+    ],
+)
+def test_an_override_reaches_a_name_with_dots(project, override, changed):
+    """One of the many that were written once, or all of them."""
+    (project / "recipes/cached.yaml").write_text(CACHED)
+
+    before = compose("recipes/cached.yaml").recipe.inputs
+    after = compose("recipes/cached.yaml", [override]).recipe.inputs
+
+    assert list(after) == list(before)
+    found = {name: item.dtype for name, item in after.items() if item != before[name]}
+    assert found == changed
+
+
+def test_overrides_add_inputs_constants_and_expressions(project):
+    """A new name goes up to the first key of an input; an expression needs quotes that the shell leaves."""
+    (project / "recipes/cached.yaml").write_text(CACHED)
+
+    recipe = compose(
+        "recipes/cached.yaml",
+        [
+            "inputs.batch.mask.shape=[batch,'past + sequence']",
+            "inputs.use_cache.value=false",
+            "dynamic_axes.hidden.0.state.1='past+sequence+1'",
+            "~inputs.past.1.value",
+        ],
+    ).recipe
+
+    assert recipe.inputs["batch.mask"].shape == (2, 4)
+    assert recipe.dynamic_axes["batch.mask"] == {"0": "batch", "1": "past + sequence"}
+    assert recipe.dynamic_axes["hidden.0.state"] == {"1": "past + sequence + 1"}
+    assert recipe.constants == {"use_cache": False}
+    assert "past.1.value" not in recipe.inputs
+
+
+def test_a_wrong_override_of_many_is_shown_whole(project):
+    """The caret stands under what the override says, and the mistake is told once."""
+    (project / "recipes/cached.yaml").write_text(CACHED)
+
+    mistakes = validate("recipes/cached.yaml", ["inputs.past.dtype=flot16"])
+
+    assert [mistake.what for mistake in mistakes] == [
+        "`inputs.past.dtype` cannot be the text 'flot16'"
+    ]

@@ -81,8 +81,13 @@ def test_a_failed_attempt_is_a_step_that_is_kept(folder):
 
 def test_when_no_way_is_left_all_are_told_of(folder):
     """The build fails with the reason of each and the name of its log; the next time only the last is tried."""
+    (folder / "other.yaml").write_text(
+        (folder / "net.yaml").read_text().replace("net\n", "other\n", 1)
+    )
+
     first = run(folder, "model.entry=net.py:Never", code=1)
     again = run(folder, "model.entry=net.py:Never", code=1)
+    several = run(folder, "other.yaml", "model.entry=net.py:Never", code=1)
 
     assert len(first["errors"]) == 1
     what = first["errors"][0]["what"]
@@ -94,3 +99,4 @@ def test_when_no_way_is_left_all_are_told_of(folder):
     ]
     assert ran(again) == []
     assert again["errors"] == first["errors"]
+    assert [error["what"].partition(": ")[0] for error in several["errors"]] == ["net, other"]

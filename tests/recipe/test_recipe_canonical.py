@@ -54,6 +54,35 @@ def test_names_in_a_shape_are_dynamic_axes():
     }
 
 
+def test_expressions_have_the_sizes_of_the_examples():
+    """From a number in another shape, else from `dims`; the text is written one way."""
+    found = completed(
+        inputs={
+            "ids": [2, 5],
+            "mask": ["batch", "past+sequence"],
+            "past": {"expand": "{0..1}.{key,value}", "shape": ["batch", "2*heads", "past"]},
+        },
+        dims={"past": {"min": 0, "example": 7}, "heads": {"multiple_of": 3}},
+        dynamic_axes={"ids": {"0": "batch", "1": "sequence"}, "out": {"0": "past +sequence"}},
+    )
+
+    assert found["inputs"]["mask"]["shape"] == [2, 12]
+    assert list(found["inputs"]) == [
+        "ids", "mask", "past.0.key", "past.0.value", "past.1.key", "past.1.value",
+    ]  # fmt: skip
+    assert found["inputs"]["past.1.value"] == {"shape": [2, 6, 7]}
+    assert found["dynamic_axes"]["mask"] == {"0": "batch", "1": "past + sequence"}
+    assert found["dynamic_axes"]["out"] == {"0": "past + sequence"}
+
+
+def test_constants_are_no_inputs():
+    """What has a value alone is no tensor; an override of it lies over it."""
+    found = completed(inputs={"x": [1], "use_cache": {"value": True}, "mode": {"value": None}})
+
+    assert list(found["inputs"]) == ["x"]
+    assert found["constants"] == {"use_cache": True, "mode": None}
+
+
 @pytest.mark.parametrize(
     ("dim", "size"),
     [(None, 2), ({}, 2), ({"min": 1}, 2), ({"min": 7}, 7), ({"max": 1}, 1), ({"example": 9}, 9)],

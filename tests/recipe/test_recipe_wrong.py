@@ -51,8 +51,34 @@ def prune(model, amount, *, seed=0): ...
 """
 
 CASES = {
+    "feeds": GOOD.replace("outputs: [logits]", "outputs: {logits: {feeds: imag}}").replace("max_drop: 0.01", "max_drop: 0.01, generate: 3"),
+    "feeds_parts": GOOD.replace("range: [0, 1]}", "range: [0, 1]}\n  past.0.key: [1]\n  past.0.value: [1]")
+    .replace("outputs: [logits]", 'outputs: {logits: {}, present: {expand: "{0..1}.key", feeds: past}, all: {feeds: past}}'),
+    "feeds_output": GOOD + "feeds: {logit: image}\n",
+    "outputs_form": GOOD.replace("outputs: [logits]", "outputs: {logits: {feed: image}}"),
+    "generate": GOOD.replace("max_drop: 0.01", "max_drop: 0.01, generate: 3").replace("verify:\n", "verify:\n  slim: {min_agreement: 0.5}\n"),
+    "expression": GOOD.replace("[2, 1, 8, 8]", "[batch, 1, 2*, 8]"),
+    "expression_name": GOOD.replace("[2, 1, 8, 8]", "[batch, 1, 4 * btch, 8]"),
+    "expression_negative": GOOD.replace("[2, 1, 8, 8]", "[batch, 1, batch - 3, 8]"),
+    "expression_output": GOOD.replace("{0: batch}\ndims", "{0: batch + rest}\ndims"),
+    "expression_size": GOOD.replace("{0: batch}\n  logits", "{0: batch, 2: 3*batch}\n  logits"),
+    "expand_brace": GOOD.replace("range: [0, 1]}", 'range: [0, 1], expand: "{0..3"}'),
+    "expanded": GOOD.replace(
+        "image: {shape: [2, 1, 8, 8], range: [0, 1]}",
+        'image: {expand: "{0..1}.{key,value}", shape: [2, 1.5], dtype: flot32, fill: 1, range: [0, 1]}',
+    ).replace("  image: {0: batch}\n", "").replace("dims:\n  batch: {min: 1, max: 64}\n", ""),
+    "constant_with_shape": GOOD.replace("range: [0, 1]}", "value: 3}\n  flag: {value: true, fill: 1}"),
+    "parts_of_a_tensor": GOOD.replace("range: [0, 1]}", "range: [0, 1]}\n  image.0: [1]\n  x..y: [1]"),
+    "constants_of_onnx": GOOD.replace("entry: net/model.py:build\n  kwargs: {width: 32}\n  weights: net/weights.safetensors", "onnx: net/model.onnx")
+    .replace("range: [0, 1]}", "range: [0, 1]}\n  flag: {value: true}"),
     "unknown_key": GOOD.replace("opset: 18", "opsett: 18"),
     "unknown_section": GOOD.replace("outputs:", "ouputs:"),
+    "order_of_stages": GOOD.replace(
+        "  int8: {use: quantize_static, from: slim, data: calibration}",
+        "  fp16: {use: float16, from: slim}\n  opt: {use: onnxruntime, from: fp16}\n"
+        "  int8: {use: quantize_dynamic, from: opt}\n  twice: {use: quantize_static, from: int8, data: calibration}\n"
+        "  fused: {use: transformer_fusion, from: int8}",
+    ),
     "torch_names": GOOD.replace(
         "export: {opset: 18}",
         "opset_version: 18\nexport: {do_constant_folding: true, dynamo: true, input_names: [image]}\n"
@@ -111,6 +137,13 @@ CASES = {
     "publish_nothing": GOOD + "publish: []\n",
     "dynamo_opset": GOOD.replace("opset: 18", "opset: 17, exporter: dynamo"),
     "torchscript_opset": GOOD.replace("opset: 18", "opset: 8, exporter: torchscript"),
+    "opset_is_a_release_of_onnx": GOOD.replace("opset: 18", "opset: 1.15"),
+    "opset_is_a_release_of_onnx_with_a_zero": GOOD.replace("opset: 18", "opset: 1.20"),
+    "opset_is_a_release_of_onnxruntime": GOOD.replace("opset: 18", "opset: 1.16.3"),
+    "opset_is_a_word": GOOD.replace("opset: 18", "opset: newest"),
+    "target_runs_less": GOOD.replace("opset: 18", "opset: 21, ir_version: 10") + "target: {onnxruntime: '1.16'}\n",
+    "target_is_no_release": GOOD + "target: {onnxruntime: newest}\n",
+    "target_is_no_text": GOOD + "target: {onnxruntime: 1.16}\n",
     "auto_opset": GOOD.replace("opset: 18", "opset: 7, keep_initializers_as_inputs: true"),
     "axes": GOOD.replace("  image: {0: batch}", "  image: {4: batch, -1: n, x: m}\n  img: {0: batch}"),
     "axis_sizes": GOOD.replace("range: [0, 1]}", "range: [0, 1]}\n  other: [3, 4]").replace(

@@ -1,4 +1,4 @@
-"""The first node that is far off, told with a missed gate."""
+"""Where a variant departs, and what would cure it, told with a missed gate."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import pytest
 
 from onnxbuild.core.step import Output, Step
 from onnxbuild.planner import Variant
-from onnxbuild.recipe.schema import Verify
+from onnxbuild.recipe.schema import Model, Verify
 from onnxbuild.report.finding import Finding
 from onnxbuild.report.locating import find_first_bad
+from onnxbuild.stages.custom.spec import Custom
+from onnxbuild.stages.float16.spec import Float16
+from onnxbuild.stages.onnxoptimizer.spec import OnnxOptimizer
+from onnxbuild.stages.quantize_dynamic.spec import QuantizeDynamic
+from onnxbuild.stages.quantize_static.spec import QuantizeStatic
+from onnxbuild.steps.reference.spec import ReferenceOptions
 
 SAMPLING = Step(run="a:samples", label="samples", outputs=("samples", "shapes"))
 EXPORT = Output(Step(run="a:export", label="export"))
 SLIM = Output(Step(run="a:slim", label="slim", inputs={"model": EXPORT}))
-FIDELITY = Output(
-    Step(
-        run="a:verify",
-        label="verify",
-        inputs={name: Output(SAMPLING, name) for name in ("samples", "shapes")},
-        outputs=("fidelity",),
-    ),
-    "fidelity",
-)
 NUMBERS = Finding(
     what="cosine", asked="", measured="", passed=False, numbers=True, hint="allow more"
 )
@@ -32,49 +29,99 @@ def shape(name, scaled):
     return {"name": name, "outputs": {"y": {"scaled": scaled}}}
 
 
-def variant(model):
-    return Variant(
-        recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT,
-        fidelity=FIDELITY, latency=None, metric=None, reference_metric=None,
-    )  # fmt: skip
+def fidelity(source):
+    options = ReferenceOptions(model=source)
+    expected = Step(run="a:reference", label="reference", options=options, outputs=("reference",))
+    inputs = {name: Output(SAMPLING, name) for name in ("samples", "shapes")}
+    inputs["reference"] = Output(expected, "reference")
+    step = Step(run="a:verify", label="verify", inputs=inputs, outputs=("fidelity",))
+    return Output(step, "fidelity")
 
 
-def find(missed, shapes, model=SLIM):
+def find(missed, shapes, model=SLIM, stage=None, onnx=None):
     """Give the hints, and the samples at which nodes were looked at."""
     asked = []
 
     def read(output):
         asked.append(output.step.options.sample)
         errors = (0.001, 0.3, 0.6)
-        return {"nodes": [{"node": f"n{e}", "operator": "Conv", "scaled": e} for e in errors]}
+        nodes = [
+            {
+                "node": f"layers.{i}/Conv", "operator": "Conv", "scaled": error,
+                "came_in": 0.0 if i == 0 else errors[i - 1], "low": -1.0, "high": 2.0,
+            }
+            for i, error in enumerate(errors)
+        ]  # fmt: skip
+        return {"nodes": nodes, "end": 0.6}
 
-    found = find_first_bad(variant(model), missed, {"shapes": shapes}, read)
+    variant = Variant(
+        recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT,
+        fidelity=fidelity(Model(onnx=onnx) if onnx else Model(entry="a.py:b")), stage=stage,
+    )  # fmt: skip
+    found = find_first_bad(variant, missed, {"shapes": shapes}, read)
     return [item.hint for item in found], asked
 
 
-def test_the_first_node_that_is_as_far_off_is_told():
+def test_the_node_where_it_departs_is_told():
     """At the sample that is worst, in front of what there was to say already."""
     hints, asked = find([NUMBERS, SIZE], [shape("example", 0.1), shape("most", 0.5)])
 
     assert asked == ["most"]
-    assert hints[0].startswith(
-        "the first node that is far from the exported model's is 'n0.3' (Conv)"
+    assert hints[0] == (
+        "it departs from the exported model at 'layers.1/Conv' (Conv) in the module layers.1: off by 0.3 of its"
+        " largest value, where 0.001 came in; the exported model's values there are from -1 to 2; allow more"
     )
-    assert hints[0].endswith("; allow more")
     assert hints[1] == ""
 
 
 @pytest.mark.parametrize(
-    ("missed", "shapes", "model"),
+    ("stage", "cure"),
     [
-        pytest.param([SIZE], [shape("example", 0.5)], SLIM, id="no gate of numbers"),
-        pytest.param([NUMBERS], [shape("example", None)], SLIM, id="no finite numbers"),
-        pytest.param([NUMBERS], [shape("example", 0.5)], EXPORT, id="the exported model itself"),
+        pytest.param(Float16(), "`node_block_list: [layers.1/Conv]`, or `mode: mixed`", id="float16"),
+        pytest.param(Float16(mode="mixed"), "`node_block_list: [layers.1/Conv]`;", id="mixed already"),
+        pytest.param(
+            QuantizeDynamic(per_channel=False), "`per_channel: true`, or `nodes_to_exclude: [layers.1/Conv]`",
+            id="dynamic",
+        ),
+        pytest.param(
+            QuantizeStatic(data="d", per_channel=True), "`nodes_to_exclude: [layers.1/Conv]`", id="static"
+        ),
+        pytest.param(OnnxOptimizer(), "`passes` without the one that rewrites it", id="onnxoptimizer"),
+        pytest.param(Custom(function="a.py:f"), "a look at what a.py:f does there", id="custom"),
+    ],
+)  # fmt: skip
+def test_what_would_cure_it_is_told_in_the_stages_words(stage, cure):
+    """As a recipe writes it under the stage."""
+    hints, _ = find([NUMBERS], [shape("example", 0.5)], stage=stage)
+
+    assert f"what may cure it: {cure}" in hints[0]
+
+
+@pytest.mark.parametrize(
+    ("missed", "shapes"),
+    [
+        pytest.param([SIZE], [shape("example", 0.5)], id="no gate of numbers"),
+        pytest.param([NUMBERS], [shape("example", None)], id="no finite numbers"),
     ],
 )
-def test_nothing_is_looked_for_where_nothing_can_be_found(missed, shapes, model):
+def test_nothing_is_looked_for_where_nothing_can_be_found(missed, shapes):
     """No step is run in vain."""
-    hints, asked = find(missed, shapes, model)
+    hints, asked = find(missed, shapes)
 
     assert asked == []
     assert hints == [item.hint for item in missed]
+
+
+def test_an_export_is_held_against_the_modules_of_pytorch():
+    """It has no exported model before it."""
+    hints, asked = find([NUMBERS], [shape("example", 0.5)], EXPORT)
+
+    assert asked == ["example"]
+    assert hints[0].startswith("the graph departs from PyTorch in the module layers.1/Conv (Conv)")
+
+
+def test_an_onnx_file_has_no_modules_to_look_at():
+    """Where the recipe starts from one, its export is that file."""
+    hints, asked = find([NUMBERS], [shape("example", 0.5)], EXPORT, onnx="a.onnx")
+
+    assert (hints, asked) == (["allow more"], [])

@@ -17,6 +17,7 @@ from onnxbuild.graph.load import read, store_root
 from onnxbuild.graph.names import check_names
 from onnxbuild.graph.ports import CONTROL, control_bodies, is_tensor
 from onnxbuild.graph.ranges import Range
+from onnxbuild.graph.select import select_names
 from onnxbuild.graph.summary import own_inputs
 from onnxbuild.graph.weights import weights
 from onnxbuild.stages.float16.change import Change, lift_constants
@@ -53,7 +54,7 @@ class Conversion:
         nodes = list(model.graph.all_nodes())
         self.nodes: dict[str, str] = {node.name or "": node.op_type for node in nodes}
         """By name, the operators of all nodes, in order."""
-        check_names(options.node_block_list, self.nodes, option="node_block_list", what="node")
+        self._asked = set(select_names(model, options.node_block_list, option="node_block_list"))
         known = {*self.nodes.values(), *(schema.name for schema in get_all_operator_schema())}
         check_names(options.op_block_list, known, option="op_block_list", what="operator")
         self.small = small_matters(model)
@@ -128,9 +129,8 @@ class Conversion:
 
     def _find_stays(self, model: ir.Model, ranges: Mapping[str, Range], rounded: set[str]) -> Stays:
         stays = Judgement(model, ranges, rounded, self.half, self.largest).judge()
-        asked = {*self._options.node_block_list}
         for node in model.graph.all_nodes():
-            if node.name in asked or node.op_type in self._options.op_block_list:
+            if node.name in self._asked or node.op_type in self._options.op_block_list:
                 _keep_with_body(stays, node, "")
         return stays
 
@@ -152,7 +152,7 @@ class Conversion:
             elif value.dtype == FLOAT and list(value.uses()):
                 kept[value.name or ""] = _users(value, stays)
                 matter |= value.const_value is not None and value.const_value.size > 1
-        if not halved and (not change.halved or (matter and not searched)):
+        if not searched and not halved and (matter or not change.halved):
             raise StageError("no weight became half precision", hint=_why_none(model, stays))
         reasons = {
             node.name or "": why for node, why in stays.nodes.items() if why and change.could(node)

@@ -8,7 +8,7 @@ The two run modules of the step, `run` and `scripted`, differ in what they warm 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,29 +25,33 @@ from onnxbuild.graph.load import read
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
 from onnxbuild.steps.export.between import visit
+from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
+from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
+from onnxbuild.steps.export.helping import help_export
 from onnxbuild.steps.export.measure import compare, judge, measure
 from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
-from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
-from onnxbuild.steps.export.tables import predict_filled
+from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower
+from onnxbuild.steps.export.tables import Outputs, fill_tables
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.export.ways import (
-    DEFAULT_OPSET,
     DYNAMO_LEAST,
     Attempt,
     Way,
     exporter_of,
     first_ways,
     next_way,
+    opset_of,
 )
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
 from onnxbuild.steps.model.program import read_inputs
+from onnxbuild.steps.model.tensors import to_numpy
 from onnxbuild.steps.model.user import say
 
 
@@ -68,37 +72,59 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     names = [port.name for port in target.inputs]
 
     def run(module: nn.Module) -> None:
-        Adapter(module, names, None).predict(trace)
+        Adapter(module, names, None, options.constants).predict(trace)
 
     model = load_model(options.model)
     rules = Rules(options.replace)
     if options.replace:
         model = rules.replace_modules(model, run)
-    adapter = Adapter(model, names, options.outputs)
-    found = predict_filled(adapter, trace, work, target)
-    if not options.replace:
-        _expect(found, read_item(work.input("reference"), 0))
+    adapter = Adapter(model, names, options.outputs, options.constants)
+    changed = _call_once(work, options, target, adapter)
     say(f"forward({adapter.mapping()})")
     values = adapter.tensors(trace)
     exporters.refuse(options.export)
     way = next_way(options.export, options.attempts)
     assert way is not None  # noqa: S101 - a step is made for a way
+    options = lower(options, way)
     # What one exporter found doubtful holds for the next, too: they are of the model.
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
-    trial = exporters.Trial(way, doubts)
+    trial = exporters.Trial(way, doubts, changed=changed)
     try:
         artifact = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
-        why = f"{way} failed without: {error.what.splitlines()[0]}"
-        if not (options.export.auto_rules and rules.cure(model, exporter_of(way), run, why)):
+        helped = _help(work, options, adapter, rules, run, f"{way}: {error.what.splitlines()[0]}")
+        if helped is None:
             return _go_on(work, given, trial, error)
-        say(f"{way}: {error}\ntrying again with these rules")
+        adapter = helped
+        trial = exporters.Trial(way, doubts)
         try:
             artifact = _export_with(trial, work, options, target, adapter, values, rules)
-        except ExportError as second:
-            return _go_on(work, given, trial, second)
+        except ExportError as other:
+            return _go_on(work, given, trial, other)
     _note_success(work, options, way)
     return {"model": _keep(work, options, adapter, values, artifact)}
+
+
+def _call_once(work: Work, options: ExportOptions, target: Target, adapter: Adapter) -> list[str]:
+    """Call the model as the export will, and name the tensors of its own that it changes by that."""
+    trace = read_item(work.input("samples"), 0)
+    values = adapter.tensors(trace)
+
+    def call() -> Outputs:
+        return {name: to_numpy(value) for name, value in adapter.call(values).items()}
+
+    with noticed(adapter.model) as changed, torch.no_grad():
+        found = fill_tables(adapter, call, trace, work, target)
+    if changed:
+        work.notes["changed_state"] = list(changed)
+        say(f"the model changes {', '.join(changed)} when it is called")
+    written = [name for name, value in zip(adapter.inputs, values, strict=True) if value._version]
+    if written:
+        work.notes["mutated_inputs"] = written
+        say(f"the model writes into its inputs: {', '.join(written)}")
+    if not options.replace:
+        _expect(found, read_item(work.input("reference"), 0))
+    return changed
 
 
 def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -113,6 +139,27 @@ def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
                 hint="draw random numbers in __init__, where each step has the same seed, not in forward;"
                 " or, if one of its files was edited during the build, run again",
             )
+
+
+def _help(
+    work: Work,
+    options: ExportOptions,
+    adapter: Adapter,
+    rules: Rules,
+    run: Callable[[nn.Module], object],
+    why: str,
+) -> Adapter | None:
+    """Give the model with the rules that step in where a way has failed; None where they find nothing."""
+    if not options.export.auto_rules:
+        return None
+    model, fired = help_export(adapter.model, [rule["run"] for rule in options.replace], run, why)
+    if not fired:
+        return None
+    say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
+    rules.add(fired)
+    helped = Adapter(model, adapter.inputs, options.outputs, options.constants)
+    helped.predict(read_item(work.input("samples"), 0))
+    return helped
 
 
 def _go_on(
@@ -179,8 +226,24 @@ def _export_with(
     name_nodes(model, modules)
     rules.replace_nodes(model, folded=options.export.constant_folding)
     name_nodes(model, modules)
+    work.notes |= rules.notes()
     trial.reached = "checks"
-    settle(model, target, options.export.opset or DEFAULT_OPSET)
+    try:
+        return _check(model, trial, work, options, target, adapter)
+    except ExportError as error:
+        raise explain_check(error, trial.find_fixing, trial.changed) from error
+
+
+def _check(
+    model: ir.Model,
+    trial: exporters.Trial,
+    work: Work,
+    options: ExportOptions,
+    target: Target,
+    adapter: Adapter,
+) -> Artifact:
+    """Make the graph what the recipe asks, and keep it if it is the model at every sample."""
+    settle(model, target, opset_of(options.export))
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
     finish(model, options)
@@ -193,7 +256,6 @@ def _export_with(
     )
     for problem in problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
-    work.notes |= rules.notes()
     judge(problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
     visit(work, work.store.path(artifact), adapter, target, trial.doubts, trial.way)
     return artifact

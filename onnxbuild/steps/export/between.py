@@ -20,6 +20,7 @@ import torch
 from onnxbuild.arrays import Array, ArraysWriter, read_item
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError, ModelError
+from onnxbuild.recipe import dimensions
 from onnxbuild.steps.export.measure import measure
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import Doubt
@@ -37,6 +38,9 @@ LARGEST = 64_000_000
 
 SIZE = re.compile(r"L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
 """How guards speak of an axis of one of the adapter's inputs."""
+
+FUNCTIONS = {"__builtins__": {}, "min": min, "max": max}
+"""What guards may call."""
 
 Bounds = Mapping[str, tuple[int, int]]
 """By dimension: its least and its largest size."""
@@ -64,7 +68,7 @@ def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt
         for dim in sorted(names & trace.keys()):
             sizes = _spread(*bounds[dim], step=target.multiples.get(dim, 1))
             failing = [size for size in sizes if not _holds(text, {**trace, dim: size})]
-            why = re.sub(r"sizes\['(.*?)'\]", r"\1", text)
+            why = re.sub(r"\((\w+)\)", r"\1", re.sub(r"sizes\['(.*?)'\]", r"\1", text))
             picked = {failing[0], failing[len(failing) // 2], failing[-1]} if failing else set()
             doubts += [Doubt(dim, size, why) for size in sorted(picked)]
     return doubts
@@ -106,7 +110,8 @@ def visit(
     trace = read_item(work.input("samples"), 0)
     with ArraysWriter(samples) as given, ArraysWriter(reference) as expected:
         for doubt in list(open_doubts.values())[:MOST_VISITS]:
-            item = {name: _resize(array, target.axes(name), doubt) for name, array in trace.items()}
+            sizes = {**target.shapes[0]["sizes"], doubt.dim: doubt.size}
+            item = {name: _resize(array, target.axes(name), sizes) for name, array in trace.items()}
             if sum(array.size for array in item.values()) > LARGEST:
                 continue
             try:
@@ -133,13 +138,15 @@ def _name(found: re.Match[str], target: Target) -> str:
     """Say an axis by its dimension's name, or by its size where it is not dynamic."""
     port, axis = target.inputs[int(found[1])], int(found[2])
     dim = port.dims[axis]
-    return f"sizes[{dim!r}]" if isinstance(dim, str) else str(dim)
+    if not isinstance(dim, str):
+        return str(dim)
+    return f"({dimensions.substitute(dim, lambda name: f'sizes[{name!r}]')})"
 
 
 def _holds(guard: str, sizes: Mapping[str, int]) -> bool:
     """Evaluate a guard. One that speaks of something else than sizes says nothing here."""
     try:
-        return bool(eval(guard, {"__builtins__": {}}, {"sizes": sizes}))  # noqa: S307 - torch's own arithmetic
+        return bool(eval(guard, dict(FUNCTIONS), {"sizes": sizes}))  # noqa: S307 - torch's own arithmetic
     except (NameError, TypeError, AttributeError, SyntaxError, ZeroDivisionError):
         return True
 
@@ -150,10 +157,11 @@ def _spread(low: int, high: int, step: int) -> range:
     return range(low, high + 1, step * many)
 
 
-def _resize(array: Array, axes: Mapping[int, str], doubt: Doubt) -> Array:
-    """Give a sample another size along the doubtful dimension, by repeating its own values."""
+def _resize(array: Array, axes: Mapping[int, str], sizes: Mapping[str, int]) -> Array:
+    """Give a sample the sizes of these dimensions, by repeating its own values."""
     for axis, dim in axes.items():
-        if dim == doubt.dim:
-            rows: Any = np.arange(doubt.size) % array.shape[axis]
+        size = dimensions.size(dim, sizes)
+        if size != array.shape[axis]:
+            rows: Any = np.arange(size) % array.shape[axis]
             array = np.take(array, rows, axis)
     return array

@@ -6,9 +6,9 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -19,44 +19,26 @@ import torch
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
+from onnxbuild.recipe import dimensions
 from onnxbuild.recipe.schema import Dim, Export
-from onnxbuild.steps.export.between import between, guarded
+from onnxbuild.steps.export.between import between, find_bounds, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
+from onnxbuild.steps.export.diagnosis import diagnose, reason
+from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST, Doubt, Stage, Way
+from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
+from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
-from onnxbuild.steps.model.user import describe, log_traceback, say, user_frames
+from onnxbuild.steps.model.user import log_traceback, say
 
 # It says of each of torchvision's operators that torchvision is not installed, at every export.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 
-NOISE = (
-    "The error above occurred when calling torch.export",
-    "(Refer to the full stack trace",
-    "Caused by: (",
-    "For extended logs when",
-    "If you suspect the guard",
-    "For more debugging help",
-    "For C++ stack trace",
-    "consider using data-dependent friendly APIs",
-)
-"""Beginnings of lines in torch's messages that help nobody who reads ours."""
-
-
-PHRASES = (
-    r"\s*For more information, run with TORCH_LOGS\S*",
-    r"\s*Please feel free to request support or submit a pull request on PyTorch GitHub: \S*",
-    r"\s*\[Caused by the value .*",
-    r"\s*\(node defined in .*",
-)
-"""The same, inside lines or up to the end."""
-
-
 def refuse(export: Export) -> None:
     """Raise `ExportError` when the exporter that is asked for cannot honour the rest of the section."""
-    opset = export.opset or DEFAULT_OPSET
+    opset = opset_of(export)
     if export.exporter == "dynamo" and opset < DYNAMO_LEAST:
         raise ExportError(
             f"the dynamo exporter writes opset {DYNAMO_LEAST} and up; opset {opset} was asked for",
@@ -79,7 +61,11 @@ def refuse(export: Export) -> None:
 
 def is_converted(way: Way, export: Export) -> bool:
     """True if the exporter cannot write the opset, so that onnx converts what it wrote."""
-    return way != "torchscript" and (export.opset or DEFAULT_OPSET) < DYNAMO_LEAST
+    return way != "torchscript" and opset_of(export) < DYNAMO_LEAST
+
+
+MOST_CAPTURES = 3
+"""How often a model is captured again: code behind a size that was fixed is reached once it no longer is."""
 
 
 @dataclass(slots=True)
@@ -92,6 +78,22 @@ class Trial:
 
     reached: Stage = "capture"
     """How far it got."""
+
+    fixing: list[str] = field(default_factory=list)
+    """Lines of the model that make numbers of sizes."""
+
+    look: Callable[[], list[str]] | None = None
+    """Finds such lines where none is known yet: it takes as long as a capture."""
+
+    changed: list[str] = field(default_factory=list)
+    """Tensors of the model that it changes when it is called."""
+
+    def find_fixing(self) -> list[str]:
+        """Give the lines of the model that make numbers of sizes."""
+        if not self.fixing and self.look is not None:
+            with heard(), torch.no_grad():
+                self.fixing = self.look()
+        return self.fixing
 
 
 def run_exporter(
@@ -114,13 +116,7 @@ def run_exporter(
         raise
     except Exception as error:
         log_traceback(error)
-        frames = "".join(f"\n  {frame}" for frame in user_frames(error))
-        since = re.search(r"added in version (\d+)", str(error))
-        raise ExportError(
-            f"{trial.way} cannot export the model: {reason(error)}{frames}",
-            where="export.opset" if since else "export",
-            hint=f"say `opset: {since[1]}` or more" if since else "",
-        ) from error
+        raise diagnose(error, trial.way) from error
 
 
 def _dynamo(
@@ -132,20 +128,24 @@ def _dynamo(
     trial: Trial,
 ) -> ir.Model:
     export = options.export
-    opset = export.opset or DEFAULT_OPSET
+    opset = opset_of(export)
     # Without names first. Named dimensions are contracts: torch refuses a model that holds for some sizes
     # only, or where one dimension follows from another, and a second capture costs as much as the first.
     # The declared names come afterwards, and the checks see what came out.
     strict = trial.way == "dynamo strict"
-    program = _capture(adapter, values, target, options, named=False, strict=strict)
+    places = Places()
+
+    def capture(*, named: bool = False) -> torch.export.ExportedProgram:
+        with kept(places), noticed(places):
+            return _capture(adapter, values, target, options, named=named, strict=strict)
+
+    program = _keep_sizes(capture(), capture, places, target)
     fixed = _fixed(program, target)
     if fixed:
-        try:
-            program = _capture(adapter, values, target, options, named=True, strict=strict)
-        except (RuntimeError, ValueError) as error:
-            # Its complaint tells which operation fixed the dimension; the checks will refuse the graph.
-            log_traceback(error)
-            say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
+        reopened, trial.fixing = _reopen(capture, target, fixed)
+        program = reopened or program
+    else:
+        trial.look = lambda: _reopen(capture, target, find_bounds(target))[1]
     trial.doubts += guarded(program, target)
     trial.reached = "translation"
     result = torch.onnx.export(
@@ -168,6 +168,54 @@ def _dynamo(
     say(f"converting from opset {DYNAMO_LEAST} to {opset}")
     proto = ir.to_proto(result.model)
     return ir.from_proto(onnx.version_converter.convert_version(proto, opset))
+
+
+def _reopen(
+    capture: Callable[..., torch.export.ExportedProgram], target: Target, fixed: Iterable[str]
+) -> tuple[torch.export.ExportedProgram | None, list[str]]:
+    """Capture once more with the dimensions as contracts; if that fails, give the lines that make constants of them."""
+    with heard_fixing() as lines:
+        try:
+            program = capture(named=True)
+        except (RuntimeError, ValueError) as error:
+            log_traceback(error)
+            say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
+            program = None
+    sizes = [int(target.shapes[0]["sizes"][dim]) for dim in fixed]
+    return program, [lines[size] for size in sizes if size in lines]
+
+
+def _keep_sizes(
+    program: torch.export.ExportedProgram,
+    capture: Callable[[], torch.export.ExportedProgram],
+    places: Places,
+    target: Target,
+) -> torch.export.ExportedProgram:
+    """Capture again where ``int(size)`` may have fixed sizes, this time without that; give the better program."""
+    tied, met = _ties(program, target), tuple(places.lines)
+    for _ in range(MOST_CAPTURES):
+        if not met or not tied:
+            break
+        try:
+            again = capture()
+        except Exception as error:  # noqa: BLE001 - said here; the program that there is stays, and is judged
+            log_traceback(error)
+            say(f"not captured without int() of sizes: {reason(error)}")
+            places.clear()
+            break
+        more = tuple(line for line in places.lines if line not in met)
+        if _ties(again, target) < tied:
+            say(f"captured again, with the sizes kept that these make numbers: {', '.join(met)}")
+            program, tied = again, _ties(again, target)
+        if not more:
+            break
+        met += more
+    return program
+
+
+def _ties(program: torch.export.ExportedProgram, target: Target) -> int:
+    """Count what ties a program to some sizes: dimensions that are fixed, sizes at which a guard fails."""
+    return len(_fixed(program, target)) + len(guarded(program, target))
 
 
 def _capture(
@@ -211,6 +259,9 @@ def _fixed(program: torch.export.ExportedProgram, target: Target) -> list[str]:
 
 
 def _dim(name: str, bounds: Dim | None, *, named: bool) -> Any:
+    if not dimensions.read(name).is_name:
+        # torch has a name for what follows from one dimension, and none for a sum of two; it finds out which it is.
+        return torch.export.Dim.AUTO
     least = 1 if bounds is None or bounds.min is None else bounds.min
     most = None if bounds is None or bounds.max is None or bounds.max <= least else bounds.max
     if named:
@@ -238,6 +289,7 @@ def _torchscript(
         _trace(adapter, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target)
+        trial.fixing = converted_sizes(warned)
     decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":
         places = "".join(f"\n  {place}" for place in decisions)
@@ -267,7 +319,7 @@ def _trace(
         values,
         path,
         dynamo=False,
-        opset_version=export.opset or DEFAULT_OPSET,
+        opset_version=opset_of(export),
         input_names=[port.name for port in target.inputs],
         output_names=[port.name for port in target.outputs],
         dynamic_axes={
@@ -295,16 +347,3 @@ def heard() -> Iterator[list[warnings.WarningMessage]]:
                 if line not in said:
                     said.add(line)
                     say(line)
-
-
-def reason(error: BaseException) -> str:
-    """Give the first useful lines of an exporter's message: of what caused it, where it says so itself."""
-    deepest = error
-    while deepest.__cause__ is not None and str(deepest.__cause__):
-        deepest = deepest.__cause__
-    text = re.sub(r"\x1b\[[0-9;]*m", "", describe(deepest))
-    # It goes into keys: nothing in it may be of this machine or of this run.
-    text = re.sub(r" at 0x[0-9a-f]+", "", text.replace(os.getcwd() + os.sep, ""))
-    for phrase in PHRASES:
-        text = re.sub(phrase, "", text, flags=re.DOTALL)
-    return "\n".join(line for line in text.splitlines() if not line.strip().startswith(NOISE))

@@ -129,6 +129,11 @@ def find_symbols(values: Iterable[ir.Value], ports: Iterable[Port]) -> dict[str,
     return symbols
 
 
+def _inside(dim: str) -> str:
+    """Write what stands for a symbol inside of an expression."""
+    return dim if re.fullmatch(r"\w+", dim) else f"({dim})"
+
+
 def rename_symbols(model: ir.Model, symbols: dict[str, str]) -> None:
     """Rename symbolic dimensions wherever they stand, in expressions too."""
     renamed = {old: new for old, new in symbols.items() if old != new}
@@ -145,7 +150,9 @@ def _rename(
 ) -> int | str | None:
     if isinstance(size, int):
         return size
-    return None if size.value is None else pattern.sub(lambda m: renamed[m[0]], size.value)
+    if size.value is None or size.value in renamed:
+        return renamed.get(size.value or "")
+    return pattern.sub(lambda m: _inside(renamed[m[0]]), size.value)
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:

@@ -8,7 +8,7 @@ part, of a size that stays open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,19 +26,19 @@ State = list[tuple[nn.Module, dict[str, Any], dict[str, Any]]]
 Outputs = Mapping[str, np.ndarray[Any, Any]]
 
 
-def predict_filled(
-    adapter: Adapter, trace: Outputs, work: Work, target: Target
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Call the model on the traced sample, and leave the tables that it fills as large as any sample needs.
+def fill_tables(
+    adapter: Adapter, call: Callable[[], Outputs], trace: Outputs, work: Work, target: Target
+) -> Outputs:
+    """Give what `call` gives, the model's outputs for the traced sample, and leave the tables that it fills as large as any sample needs.
 
     Tables on whose length the results depend stay as they are. What was filled is in the step's notes.
     """
     before = _state(adapter.model)
-    given = adapter.predict(trace)
+    given = call()
     tables = _filled(adapter.model, before)
-    most = next((at for at, shape in enumerate(target.shapes) if shape["name"] == "most"), None)
-    if not tables or most is None:
+    if not tables:
         return given
+    most = max(range(len(target.shapes)), key=lambda at: sum(target.shapes[at]["sizes"].values()))
     small = _state(adapter.model)
     try:
         adapter.predict(read_item(work.input("samples"), most))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import onnx_ir as ir
 from onnxbuild.arrays import read_item, read_items
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
+from onnxbuild.recipe import dimensions
 from onnxbuild.steps.export.spec import ExportOptions
 
 
@@ -22,7 +24,7 @@ class Port:
     name: str
     dtype: ir.DataType
     dims: tuple[int | str | None, ...]
-    """A size; the name of a dynamic dimension; None for a size that varies and that the recipe does not name."""
+    """A size; the name of a dynamic dimension, or an expression of some; None for a size that varies and that the recipe does not name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,8 @@ def _output_ports(
         for name, array in item.items():
             seen.setdefault(name, []).append(array.shape)
             dtypes[name] = ir.DataType.from_numpy(array.dtype)
-    free = {dim for port in inputs for dim in port.dims if isinstance(dim, str)}
+    written = {dim for port in inputs for dim in port.dims if isinstance(dim, str)}
+    free = written | set(dimensions.names(written))
     sizes = [{key: int(size) for key, size in shape["sizes"].items()} for shape in shapes]
     ports = []
     for name, found in seen.items():
@@ -132,16 +135,33 @@ def _check_claim(
     free: set[str],
 ) -> None:
     """Refuse an output axis that is named like an input's dimension and has other sizes."""
-    if dim not in free:
+    unknown = [name for name in dimensions.names([dim]) if name not in free]
+    if unknown and dimensions.read(dim).is_name:
         return
+    if unknown:
+        raise ExportError(
+            f"axis {axis} of the output {name!r} is declared {dim!r}, and no input has a dimension {unknown[0]!r}",
+            where=f"dynamic_axes.{name}",
+            hint=f"there are: {', '.join(sorted(free))}",
+        )
     for size, at in zip(column, sizes, strict=False):
-        if at.get(dim, size) != size:
+        wanted = _size(dim, at)
+        if wanted is not None and wanted != size:
+            told = ", ".join(f"{part} is {at[part]}" for part in dimensions.names([dim]))
             raise ExportError(
                 f"axis {axis} of the output {name!r} is declared {dim!r}, but the model gives {size} there "
-                f"where {dim} is {at[dim]}",
+                f"where {told}",
                 where=f"dynamic_axes.{name}",
                 hint="give that axis a name of its own, or leave it out",
             )
+
+
+def _size(dim: str, sizes: Mapping[str, int]) -> int | None:
+    """Evaluate a dimension; None where it has no size for these."""
+    try:
+        return dimensions.size(dim, sizes)
+    except (KeyError, ZeroDivisionError):
+        return None
 
 
 def _name_axis(
@@ -150,14 +170,13 @@ def _name_axis(
     """Name an output axis that the recipe does not: by its constant size, the dimension that it follows, or a multiple."""
     if len(set(column)) == 1:
         return column[0]
-    follows = [
-        dim
-        for dim in sorted(free)
-        if all(at.get(dim) == size for size, at in zip(column, sizes, strict=False))
-    ]
-    if follows:
-        return follows[0]
-    for dim in sorted(free):
+    # Single dimensions first; then what inputs follow from several; then sums of two, as a cache grows.
+    single = sorted(dim for dim in free if dimensions.read(dim).is_name)
+    sums = [f"{one} + {other}" for one, other in itertools.combinations(single, 2)]
+    for dim in dict.fromkeys((*single, *sorted(free), *sums)):
+        if all(_size(dim, at) == size for size, at in zip(column, sizes, strict=False)):
+            return dim
+    for dim in single:
         factors = {size / at[dim] for size, at in zip(column, sizes, strict=False) if at.get(dim)}
         if len(factors) == 1 and (factor := factors.pop()).is_integer():
             return f"{factor:.0f}*{dim}"

@@ -2,8 +2,9 @@
 
 The order is the one in which the model gives them: positions of tuples and lists, keys of mappings as
 they were inserted, fields of dataclasses and named tuples as they are declared; nested ones in place.
-``None`` is left out. A tensor's name is the keys on the way to it, joined by ``_``; a path that begins
-with a position begins with ``output``; a single tensor is ``output``.
+``None`` is left out. A tensor's name is the keys on the way to it, joined by dots; a path that begins
+with a position begins with ``output_`` and this; a single tensor is ``output``. Caches of transformers are as
+in `caches`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 import torch
 
 from onnxbuild.errors import ModelError
+from onnxbuild.steps.model.caches import flatten_cache, is_cache
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -39,6 +41,10 @@ def flatten(value: Any, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]]:
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from flatten(getattr(value, field.name), (*path, field.name))
+    # Last: dynamo's strict mode, which follows this too, cannot go through the bases of a class.
+    elif is_cache(type(value)):
+        for inner, tensor in flatten_cache(value):
+            yield (*path, *inner), tensor
     else:
         raise _refusal(path, f"a {type(value).__name__}")
 
@@ -47,8 +53,9 @@ def name_outputs(paths: list[Path]) -> list[str]:
     """Name the tensors at `paths`, each name once."""
     names: list[str] = []
     for path in paths:
-        parts = ["output", *path] if not path or isinstance(path[0], int) else list(path)
-        base = name = "_".join(str(part) for part in parts)
+        first, *rest = path or ("output",)
+        parts = [f"output_{first}" if isinstance(first, int) else first, *rest]
+        base = name = ".".join(str(part) for part in parts)
         number = 2
         while name in names:
             name, number = f"{base}_{number}", number + 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import DataError, ModelError
+from onnxbuild.steps.model.predicting import Arrays, Predict, load_predictor
 from onnxbuild.steps.reference.spec import ReferenceOptions
-
-Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
-Predict: TypeAlias = Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]
 
 
 def warm() -> None:
@@ -47,7 +45,9 @@ def _run(work: Work, source: str, word: str) -> Artifact:
             inputs = tuple(options.inputs) or _own_inputs(options, item)
             _check_item(item, inputs, f"{word} {count}")
             if predictor is None:
-                predictor = _load(options, inputs)
+                predictor = load_predictor(
+                    options.model, inputs, options.constants, options.outputs
+                )
             outputs = predictor(_cast(item, inputs, options, f"{word} {count}"))
             _check_finite(outputs, item, f"{word} {count}")
             _widen(ranges, outputs)
@@ -65,20 +65,6 @@ def _own_inputs(options: ReferenceOptions, item: Arrays) -> tuple[str, ...]:
     from onnxbuild.steps.model.onnxfile import input_names
 
     return input_names(options.model.onnx)
-
-
-def _load(options: ReferenceOptions, inputs: Sequence[str]) -> Predict:
-    if options.model.onnx is not None:
-        from onnxbuild.steps.model.onnxfile import load_predictor
-
-        return load_predictor(options.model.onnx, inputs, options.outputs)
-    from onnxbuild.steps.model.adapter import Adapter
-    from onnxbuild.steps.model.loading import load_model
-    from onnxbuild.steps.model.user import say
-
-    adapter = Adapter(load_model(options.model), inputs, options.outputs)
-    say(f"forward({adapter.mapping()})")
-    return adapter.predict
 
 
 def _check_item(item: Arrays, inputs: Sequence[str], what: str) -> None:

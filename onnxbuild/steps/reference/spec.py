@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from onnxbuild.core.step import Output, Step
 from onnxbuild.recipe.schema import Input, Model, Recipe
@@ -18,6 +19,9 @@ class ReferenceOptions:
 
     inputs: Mapping[str, Input] = field(default_factory=dict)
     """The inputs' names, shapes and types, in `forward()` order."""
+
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of `forward()` that are no tensors."""
 
     outputs: tuple[str, ...] | None = None
     """Names of the outputs; the model's own if left out."""
@@ -38,7 +42,10 @@ def _step(recipe: Recipe, function: str, name: str, source: Output) -> Step:
         run=f"onnxbuild.steps.reference.run:{function}",
         label=function,
         options=ReferenceOptions(
-            model=recipe.model, inputs=bare_inputs(recipe), outputs=recipe.outputs
+            model=recipe.model,
+            inputs=bare_inputs(recipe),
+            constants=recipe.constants,
+            outputs=recipe.outputs,
         ),
         inputs={name: source},
         outputs=("reference",) if function == "reference" else ("predictions",),

@@ -14,7 +14,14 @@ from onnxbuild.core.values import build
 from onnxbuild.errors import DataError
 from onnxbuild.recipe.schema import Input
 from onnxbuild.steps.samples.rows import Rows, Wanted
-from onnxbuild.steps.samples.shapes import Visit, find_spans, find_visits, name_axes, size_of
+from onnxbuild.steps.samples.shapes import (
+    Visit,
+    find_neighbours,
+    find_spans,
+    find_visits,
+    name_axes,
+    size_of,
+)
 from onnxbuild.steps.samples.spec import SampleOptions
 from onnxbuild.steps.samples.values import draw, make_generator
 
@@ -31,7 +38,8 @@ def samples(work: Work) -> dict[str, Artifact]:
         inputs, bounds = read_inputs(options)
         options = replace(options, inputs=inputs, dims={**bounds, **options.dims})
     axes = name_axes(options.inputs, options.dynamic_axes)
-    visits = find_visits(find_spans(options.inputs, axes, options.dims))
+    spans = find_spans(options.inputs, axes, options.dims)
+    visits = find_visits(spans, find_neighbours(options.inputs, axes))
     check_size(options.inputs, axes, visits)
     rows = _open_rows(work, options.inputs)
     path = os.path.join(work.folder, "samples.npz")
@@ -53,7 +61,7 @@ def check_size(
         size = 0
         for name, item in inputs.items():
             width = numpy_type(item.dtype).itemsize
-            size += width * math.prod(size_of(item, axes[name], visit.sizes))
+            size += width * math.prod(size_of(item, axes[name], visit.sizes, name=name))
         if size <= MOST_BYTES:
             continue
         told = f"the inputs at {_tell(visit.sizes) or 'the example shape'} would take {size / 1e9:.1f} GB"
@@ -101,7 +109,7 @@ def _make(
             sample[name] = convert(taken[name], dtype, name=f"{name!r} of data.{item.data}")
         else:
             generator = make_generator(options.seed, visit.name, occurrence, name)
-            sample[name] = draw(name, item, shapes[name], generator)
+            sample[name] = draw(name, item, shapes[name], generator, visit.sizes)
     return sample
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from onnxbuild.core.step import Output, Step
+from onnxbuild.recipe.dimensions import names
 from onnxbuild.recipe.schema import Dim, Input, Recipe
 
 
@@ -41,9 +42,9 @@ def samples(recipe: Recipe, data: Callable[[str], Output]) -> Step:
         if name in recipe.dynamic_axes
     }
     shapes = [item.shape for item in recipe.inputs.values()]
-    used = {dim for by_axis in axes.values() for dim in by_axis.values()} | {
-        size for shape in shapes for size in shape if isinstance(size, str)
-    }
+    written = [dim for by_axis in axes.values() for dim in by_axis.values()]
+    written += [size for shape in shapes for size in shape if isinstance(size, str)]
+    used = set(names(written))
     calls_user = any(item.values is not None for item in recipe.inputs.values())
     return Step(
         run="onnxbuild.steps.samples.run:samples",

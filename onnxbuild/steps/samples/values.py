@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,17 @@ def make_generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(int(digest[:32], 16))
 
 
-def draw(name: str, item: Input, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """Give an input's values. Raises `DataError` where its source cannot give them."""
+def draw(
+    name: str,
+    item: Input,
+    shape: tuple[int, ...],
+    generator: np.random.Generator,
+    sizes: Mapping[str, int] = {},
+) -> Array:
+    """Give an input's values, where the dims have these `sizes`. Raises `DataError` where its source cannot."""
     dtype = numpy_type(item.dtype)
     if item.values is not None:
-        return _call(name, item.values, shape, dtype, generator)
+        return _call(name, item.values, shape, dtype, generator, sizes)
     if item.fill is not None:
         return _fill(name, item.fill, shape, dtype)
     if item.range is not None:
@@ -34,6 +42,19 @@ def draw(name: str, item: Input, shape: tuple[int, ...], generator: np.random.Ge
         return generator.integers(0, 2, shape).astype(dtype)
     wide = np.float64 if dtype == np.float64 else np.float32
     return generator.standard_normal(shape, dtype=wide).astype(dtype)
+
+
+def _asked(function: Any, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Give the sizes of the dims that a function asks for by keyword: ``def positions(shape, generator, *, past)``."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {
+        name: sizes[name]
+        for name, parameter in parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name in sizes
+    }
 
 
 def _fill(name: str, value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -80,10 +101,11 @@ def _call(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     generator: np.random.Generator,
+    sizes: Mapping[str, int],
 ) -> Array:
     function = entries.load(entry)
     with user_code(f"the values of {name!r} cannot be made", kind=DataError):
-        given = to_array(function(shape, generator))
+        given = to_array(function(shape, generator, **_asked(function, sizes)))
     if given.shape != shape:
         raise DataError(
             f"{entry} gave values of shape {list(given.shape)} for {name!r}, and was asked for {list(shape)}",

@@ -55,6 +55,7 @@ def verify(work: Work) -> dict[str, Artifact]:
         "model": {
             "nodes": sum(1 for _ in model_nodes(model)),
             "opset": model.opset_imports.get(""),
+            "ir_version": model.ir_version,
         }
     }
     example = next(sample for sample in _samples(work, options) if sample.name == "example")

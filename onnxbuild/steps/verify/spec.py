@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.recipe.schema import Recipe
@@ -71,6 +72,47 @@ def locate(name: str, model: Output, exported: Output, fidelity: Output, sample:
         },
         outputs=("errors",),
         libraries=("numpy", "onnx", "onnxruntime"),
+        machine=True,
+        resources=Resources(isolate=True),
+    )
+    return Output(step, "errors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocateModulesOptions:
+    """Which model's modules are looked at, and where."""
+
+    reference: Any = None
+    """How the original model is loaded and called: the options of the reference."""
+
+    sample: str = "example"
+    """Name of the shape of the sample that both run on."""
+
+    threads: int = 1
+    """Threads of onnxruntime."""
+
+
+def locate_modules(exported: Output, fidelity: Output, sample: str) -> Output | None:
+    """Make the step that says how far the exported graph is from each module of the original model.
+
+    For an export that missed a gate. None where the recipe starts from an ONNX file, which has no modules.
+    """
+    expected = fidelity.step.inputs["reference"].step
+    if expected.options.model.onnx is not None:
+        return None
+    step = Step(
+        run="onnxbuild.steps.verify.modules:locate_modules",
+        label="locate the error of the export",
+        options=LocateModulesOptions(reference=expected.options, sample=sample),
+        inputs={
+            "exported": exported,
+            "samples": fidelity.step.inputs["samples"],
+            "shapes": fidelity.step.inputs["shapes"],
+        },
+        outputs=("errors",),
+        libraries=(*expected.libraries, "onnx", "onnx-ir", "onnxruntime"),
+        folder=expected.folder,
+        variables=expected.variables,
         machine=True,
         resources=Resources(isolate=True),
     )

@@ -37,11 +37,11 @@ Pair = namedtuple("Pair", "first second")  # noqa: PYI024
     ("value", "names"),
     [
         (ONE, ["output"]),
-        ((ONE, None, [ONE]), ["output_0", "output_2_0"]),
-        ({"b": ONE, "a": {"x": ONE}}, ["b", "a_x"]),
-        (Answer(ONE, (ONE, ONE)), ["logits", "hidden_0", "hidden_1"]),
+        ((ONE, None, [ONE]), ["output_0", "output_2.0"]),
+        ({"b": ONE, "a": {"x": ONE}}, ["b", "a.x"]),
+        (Answer(ONE, (ONE, ONE)), ["logits", "hidden.0", "hidden.1"]),
         (Pair(ONE, ONE), ["first", "second"]),
-        ({"a": {"b": ONE}, "a_b": ONE}, ["a_b", "a_b_2"]),
+        ({"a": {"b": ONE}, "a.b": ONE}, ["a.b", "a.b_2"]),
     ],
 )
 def test_outputs_are_flattened_in_order(value, names):
@@ -118,7 +118,7 @@ class Two(nn.Module):
 
 
 def test_outputs_match_by_name_else_by_order():
-    """The model's own names in another order mean those outputs; new names rename in order."""
+    """The model's own names mean those outputs, in another order and not all; new names rename all in order."""
     value = [torch.zeros(1)]
 
     by_name = Adapter(Two(), ["x"], ["boxes", "logits"]).call(value)
@@ -126,8 +126,10 @@ def test_outputs_match_by_name_else_by_order():
 
     assert {name: int(item) for name, item in by_name.items()} == {"boxes": 2, "logits": 1}
     assert {name: int(item) for name, item in by_order.items()} == {"p": 1, "q": 2}
+    some = Adapter(Two(), ["x"], ["boxes"]).call(value)
+    assert {name: int(item) for name, item in some.items()} == {"boxes": 2}
     with pytest.raises(ModelError, match="the model gives 2: logits, boxes"):
-        Adapter(Two(), ["x"], ["logits"]).call(value)
+        Adapter(Two(), ["x"], ["scores"]).call(value)
     with pytest.raises(ModelError, match="by order 'boxes' would name the model's 'logits'"):
         Adapter(Two(), ["x"], ["boxes", "logit"]).call(value)
     kept = Adapter(Two(), ["x"], ["logits", "corners"]).call(value)

@@ -1,5 +1,7 @@
 """The promises of the ``samples`` step."""
 
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -161,10 +163,10 @@ def test_an_absurd_corner_is_refused_with_the_dim_to_bound(bench):
 def test_rows_of_data_are_stacked_and_repeated(bench):
     """Items of one image make batches of any size, each sample from where the last one ended."""
     items = [
-        {"image": np.full((1, 2), index, np.float64), "label": np.array(index)}
+        {"image": np.full((1, 3), index, np.float64), "label": np.array(index)}
         for index in range(3)
     ]
-    inputs = {"image": Input(shape=("batch", 2), data="digits")}
+    inputs = {"image": Input(shape=("batch", 3), data="digits")}
 
     found, _ = make(bench, inputs, dims={"batch": Dim(max=4)}, data={"digits": items})
 
@@ -304,3 +306,24 @@ def test_an_exported_program_says_itself_what_it_takes(bench):
         "ids": ((6,), "int64"),
     }
     assert [shape["sizes"] for shape in shapes] == [{"x_0": size} for size in (2, 2, 2, 6)]
+
+
+def test_a_function_of_values_gets_the_sizes_it_asks_for(bench):
+    """`def positions(shape, generator, *, past)`: where the positions begin is not in the shape."""
+    Path("values.py").write_text(
+        "import numpy as np\n\n"
+        "def positions(shape, generator, *, past, sequence, unknown=7):\n"
+        "    assert unknown == 7\n"
+        "    return np.broadcast_to(past + np.arange(sequence), shape)\n"
+    )
+    inputs = {
+        "positions": Input(shape=(1, "sequence"), dtype="int64", values="values.py:positions"),
+        "mask": Input(shape=(1, "past + sequence"), fill=1, dtype="int64"),
+    }
+
+    found, shapes = make(bench, inputs, dims={"past": Dim(min=0, max=4)})
+
+    for item, shape in zip(found, shapes, strict=True):
+        past, sequence = shape["sizes"]["past"], shape["sizes"]["sequence"]
+        assert item["positions"].tolist() == [list(range(past, past + sequence))]
+        assert item["mask"].shape == (1, past + sequence)

@@ -8,6 +8,7 @@ from onnxbuild.errors import DataError
 from onnxbuild.recipe.schema import Dim, Input
 from onnxbuild.steps.samples.shapes import (
     Span,
+    find_neighbours,
     find_spans,
     find_visits,
     name_axes,
@@ -184,3 +185,69 @@ def test_sizes_that_contradict_are_refused_in_words(inputs, axes, dims, words):
     """The message names the dim and both sizes."""
     with pytest.raises(DataError, match=words):
         spans_of(inputs, axes, dims)
+
+
+DECODER = {
+    "ids": Input(shape=("batch", "sequence")),
+    "mask": Input(shape=("batch", "past + sequence")),
+    "past": Input(shape=("batch", 2, "past", 4)),
+}
+
+
+def test_sizes_follow_from_others_at_every_visit():
+    """What occurs in expressions alone is a dimension of its own, with the bounds of `dims`."""
+    inputs = {name: DECODER[name] for name in ("ids", "mask")}
+    axes = name_axes(inputs, {})
+    spans = spans_of(inputs, dims={"past": Dim(min=0, max=5), "sequence": Dim(max=3)})
+
+    shapes = {
+        visit.name: size_of(inputs["mask"], axes["mask"], visit.sizes)
+        for visit in find_visits(spans)
+    }
+
+    assert list(spans) == ["batch", "sequence", "past"]
+    assert shapes["past=0"] == (2, 2)
+    assert shapes["most"] == (5, 8)
+    assert shapes["least"] == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "dims"),
+    [
+        (DECODER, {"past": Dim(min=0)}),
+        ({"x": Input(shape=("k", "2*k", "k // 2")), "y": Input(shape=("n", "n - 1"))}, {}),
+        ({"x": Input(shape=("a", 2, 3, "b")), "y": Input(shape=("a + b", "a"))}, {}),
+    ],
+)  # fmt: skip
+def test_no_two_axes_of_a_trace_have_one_size(inputs, dims):
+    """Neither dims nor expressions, nor fixed axes beside them; all are at least 2."""
+    axes = name_axes(inputs, {})
+    sizes = trace_sizes(spans_of(inputs, dims=dims), find_neighbours(inputs, axes))
+
+    shapes = {name: size_of(item, axes[name], sizes) for name, item in inputs.items()}
+    by_text: dict = {}
+    for name, by_axis in axes.items():
+        for axis, text in by_axis.items():
+            by_text.setdefault(text, set()).add(shapes[name][axis])
+    assert all(len(found) == 1 for found in by_text.values())
+    distinct = [size for found in by_text.values() for size in found]
+    assert len(set(distinct)) == len(distinct)
+    assert min(distinct) >= 2
+    for name, item in inputs.items():
+        fixed = {size for size in item.shape if isinstance(size, int)}
+        assert not fixed & {
+            shapes[name][axis] for axis, text in axes[name].items() if text in sizes
+        }
+
+
+@pytest.mark.parametrize(
+    ("shape", "dims", "said"),
+    [
+        (("a", "a - 3"), {}, "'a - 3' is -1 where a 2"),
+        (("a", "6 // (a - 2)"), {}, "is no number where a 2"),
+    ],
+)
+def test_an_expression_that_is_no_size_is_refused(shape, dims, said):
+    """With the sizes at which it is none."""
+    with pytest.raises(DataError, match=said):
+        spans_of({"x": Input(shape=shape)}, dims=dims)

@@ -1,0 +1,182 @@
+"""Build the zoo, call the libraries plainly on the same models, check both, write ``docs/zoo.md``.
+
+``python -m zoo.run [ONLY]``; ONLY is names with commas between. What has not changed comes from the
+store, and from ``build/zoo`` for the plain calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zoo import plain
+from zoo.apart import ApartError, apart
+from zoo.check import check
+from zoo.subject import HERE, MODELS, RECIPES, Subject, answers, load, names
+from zoo.table import write_table
+
+ROOT = os.path.dirname(os.path.dirname(HERE))
+FOLDER = os.path.join(ROOT, "build", "zoo")
+ARTIFACTS = os.path.join(FOLDER, "artifacts")
+STEP_SECONDS = 300
+VARIANTS = {"export": "fp32", "fp16": "fp16", "int8": "int8"}
+FAMILIES = ("encoders", "decoders", "translators", "audio", "sights", "pictures", "others")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it all. Gives 1 where something published is wrong, or a goal is missed on the whole zoo."""
+    wanted = names(arguments[0] if arguments else "")
+    os.makedirs(FOLDER, exist_ok=True)
+    warm()
+    built = build(wanted)
+    rows = []
+    for number, name in enumerate(wanted, 1):
+        say(f"{number}/{len(wanted)} {name}")
+        rows.append(look(name, built))
+    everything = wanted == names()
+    path = os.path.join(ROOT, "docs", "zoo.md") if everything else os.path.join(FOLDER, "zoo.md")
+    return write_table(path, rows)
+
+
+def warm() -> None:
+    """Import once what the processes to come would each import. Nothing computes before they are forked."""
+    importlib.import_module("transformers.modeling_utils")
+    importlib.import_module("transformers.masking_utils")
+    for family in FAMILIES:
+        load(family)
+
+
+def say(words: str) -> None:
+    """Tell whoever waits."""
+    sys.stderr.write(words + "\n")
+    sys.stderr.flush()
+
+
+def build(wanted: Sequence[str]) -> dict[str, Any]:
+    """Build the recipes with the command, one after the other in one store, and give what it says."""
+    recipes = [os.path.join(RECIPES, f"{name}.yaml") for name in wanted]
+    command = [
+        sys.executable, "-m", "onnxbuild", "run", "--keep-going", "--json", "--jobs", "1", *recipes,
+        f"settings.artifacts={os.path.relpath(ARTIFACTS, ROOT)}",
+        f"settings.store={os.path.relpath(os.path.join(FOLDER, 'store'), ROOT)}",
+        f"settings.timeout={STEP_SECONDS}",
+    ]  # fmt: skip
+    say(f"building {len(wanted)} recipes")
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if not done.stdout:
+        raise SystemExit(f"onnxbuild ended with {done.returncode} and said nothing")
+    said: dict[str, Any] = json.loads(done.stdout)
+    with open(os.path.join(FOLDER, "built.json"), "w", encoding="utf-8") as file:
+        json.dump(said, file, indent=1)
+    return said
+
+
+def look(name: str, built: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all there is to say of one architecture."""
+    subject = Subject(name)
+    row: dict[str, Any] = {"name": name, "static": subject.is_static}
+    try:
+        known = apart(answers, subject)
+    except ApartError as error:
+        row["error"] = str(error)
+        return row
+    row["onnxbuild"] = look_at_published(name, known, built)
+    row["plain"] = remembered(name, lambda: look_at_plain(subject, known))
+    return row
+
+
+def look_at_published(name: str, known: Any, built: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what onnxbuild has published, and say why the rest is not there."""
+    found: dict[str, Any] = {}
+    published = {
+        item["variant"]: item
+        for recipe in built["recipes"]
+        if recipe["name"] == name
+        for item in recipe["published"]
+    }
+    for variant, precision in VARIANTS.items():
+        said = published.get(variant)
+        if said is None:
+            found[variant] = {"published": False, "why": why(name, variant, built)}
+            continue
+        path = os.path.join(ROOT, said["path"])
+        found[variant] = {
+            "published": True,
+            "bytes": said["bytes"],
+            **tested(path, known, precision),
+        }
+    return found
+
+
+def why(name: str, variant: str, built: Mapping[str, Any]) -> str:
+    """Give the error that kept a variant from being published."""
+    own = [error["what"] for error in built["errors"] if error["what"].startswith(f"{name}: ")]
+    of_variant = [what for what in own if what.startswith(f"{name}: {variant}")]
+    return next(iter(of_variant or own), "not built")
+
+
+def look_at_plain(subject: Subject, known: Any) -> dict[str, Any]:
+    """Export with both exporters, convert and quantize what is right, each apart."""
+    folder = os.path.join(FOLDER, "plain", subject.name)
+    os.makedirs(folder, exist_ok=True)
+    found: dict[str, Any] = {}
+
+    def attempt(key: str, precision: str, make: Callable[..., None], *values: Any) -> str:
+        path = os.path.join(folder, f"{key}.onnx")
+        try:
+            apart(make, *values, path)
+        except ApartError as error:
+            found[key] = {"made": False, "wrong": str(error)}
+            return ""
+        found[key] = {"made": True, "bytes": plain.size(path), **tested(path, known, precision)}
+        return "" if found[key]["wrong"] else path
+
+    exported = [
+        attempt("dynamo", "fp32", plain.dynamo, subject),
+        attempt("torchscript", "fp32", plain.torchscript, subject),
+    ]
+    source = next((path for path in exported if path), "")
+    found["source"] = os.path.basename(source).removesuffix(".onnx")
+    if source:
+        attempt("fp16", "fp16", plain.half, source)
+        attempt("int8", "int8", plain.integers, subject, source)
+    return found
+
+
+def tested(path: str, known: Any, precision: str) -> dict[str, Any]:
+    """Check a model in a process that may crash."""
+    try:
+        return dict(apart(check, path, known, precision))
+    except ApartError as error:
+        return {"loads": False, "wrong": str(error)}
+
+
+def remembered(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Give what was found for the same recipe, models and code."""
+    digest = hashlib.sha256()
+    sources = [os.path.join(RECIPES, f"{name}.yaml")]
+    for folder in (MODELS, HERE):
+        sources += [os.path.join(folder, one) for one in os.listdir(folder) if one.endswith(".py")]
+    for path in sorted(sources):
+        if os.path.basename(path) in {"run.py", "table.py"}:
+            continue
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    path = os.path.join(FOLDER, "plain", f"{name}-{digest.hexdigest()[:16]}.json")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    found = look()
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(found, file, indent=1)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
