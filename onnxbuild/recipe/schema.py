@@ -286,6 +286,12 @@ class Verify(Tolerance):
     min_speedup: NotNegative | None = None
     """Latency of the exported model over that of this one, at least."""
 
+    max_size_ratio_to_source: NotNegative | None = None
+    """Bytes of the model over bytes of the one that its stage starts from (``from``), at most."""
+
+    min_speedup_over_source: NotNegative | None = None
+    """Latency of the model that its stage starts from over that of this one, at least."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collecting:
