@@ -15,6 +15,7 @@ from onnxbuild.core.digest import digest_value
 from onnxbuild.core.step import Output, Step
 from onnxbuild.core.values import list_orders, plain
 from onnxbuild.errors import UsageError
+from onnxbuild.recipe.fixing import fix, fixed_dims
 from onnxbuild.recipe.schema import Recipe, Verify
 from onnxbuild.recipe.stage import Precision, Stage, StageContext
 from onnxbuild.steps.benchmark.spec import benchmark
@@ -154,24 +155,35 @@ def _variants(recipe: Recipe) -> list[Variant]:
             collected[name] = collect(recipe, name)
         return collected[name]
 
-    sampling = samples(recipe, data)
-    expected = reference(recipe, Output(sampling, "samples"))
-    exported = export(recipe, sampling, expected)
-    outputs = {"export": exported, **_stages(recipe, exported, data, sampling, expected)}
+    visited: dict[tuple[tuple[str, int], ...], tuple[Step, Output]] = {}
+
+    def visit(name: str) -> tuple[Step, Output]:
+        """Give the samples that a variant is verified with, and PyTorch's outputs for them."""
+        sizes = fixed_dims(recipe, name)
+        key = tuple(sorted(sizes.items()))
+        if key not in visited:
+            fixed = fix(recipe, sizes)
+            sampling = samples(fixed, data)
+            visited[key] = (sampling, reference(fixed, Output(sampling, "samples")))
+        return visited[key]
+
+    exported = export(recipe, *visit("export"))
+    outputs = {"export": exported, **_stages(recipe, exported, data, visit)}
     variants = []
     for name in recipe.publish:
         gates = recipe.verify_of(name)
         model = outputs[name]
-        latency = metric = reference_metric = written = wanted = None
+        sampling, expected = visit(name)
+        optional: dict[str, Output] = {}
         if model is not exported:
-            latency = benchmark(recipe, name, model, exported, sampling)
+            optional["latency"] = benchmark(recipe, name, model, exported, sampling)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
-            metric = evaluate(recipe, name, gates, model, items)
-            reference_metric = score(recipe, gates, predict(recipe, items), items)
+            optional["metric"] = evaluate(recipe, name, gates, model, items)
+            optional["reference_metric"] = score(recipe, gates, predict(recipe, items), items)
         if gates.generate is not None:
-            written = tokens(recipe, name, gates.generate, model, sampling)
-            wanted = reference_tokens(recipe, gates.generate, sampling)
+            optional["tokens"] = tokens(recipe, name, gates.generate, model, sampling)
+            optional["reference_tokens"] = reference_tokens(recipe, gates.generate, sampling)
         variants.append(
             Variant(
                 recipe=recipe.name,
@@ -181,20 +193,14 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 model=model,
                 exported=exported,
                 fidelity=verify(recipe, name, model, sampling, expected),
-                latency=latency,
-                metric=metric,
-                reference_metric=reference_metric,
-                tokens=written,
-                reference_tokens=wanted,
                 stage=recipe.stages[name].stage if name in recipe.stages else None,
+                **optional,
             )
         )
     return variants
 
 
-def _stages(
-    recipe: Recipe, exported: Output, data: Any, sampling: Step, expected: Output
-) -> dict[str, Output]:
+def _stages(recipe: Recipe, exported: Output, data: Any, visit: Any) -> dict[str, Output]:
     outputs: dict[str, Output] = {}
     left = dict(recipe.stages)
     # Stages may be written in any order; the recipe's check has refused cycles and unknown names.
@@ -203,6 +209,7 @@ def _stages(
             if use.from_ in left:
                 continue
             source = exported if use.from_ == "export" else outputs[use.from_]
+            sampling, expected = visit(name)
             context = StageContext(
                 name=name, recipe=recipe, data=data, sampling=sampling, reference=expected
             )

@@ -21,6 +21,8 @@ LEAST = 4096
 """Elements below which a table is not worth two more nodes."""
 
 LEVELS = 127
+FLOATS = {ir.DataType.FLOAT: np.float32, ir.DataType.FLOAT16: np.float16}
+"""Types of tables that become integers, and of their scales."""
 
 
 def quantize_rows(
@@ -59,14 +61,13 @@ def quantize_rows(
 
 
 def looks_up_rows(node: ir.Node) -> bool:
-    """True for a node that looks up rows of a constant table of float32 numbers."""
+    """True for a node that looks up rows of a constant table of float numbers."""
     if node.op_type != "Gather" or node.domain or node.attributes.get_int("axis", 0) != 0:
         return False
     table = node.inputs[0]
     tensor = table.const_value if table is not None and table.is_initializer() else None
-    return (
-        tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2  # noqa: PLR2004 - rows and columns
-    )
+    is_table = tensor is not None and len(tensor.shape) == 2  # noqa: PLR2004 - rows and columns
+    return is_table and tensor is not None and tensor.dtype in FLOATS
 
 
 def _why_not(table: ir.Value, op_types: Collection[str]) -> str:
@@ -79,13 +80,17 @@ def _why_not(table: ir.Value, op_types: Collection[str]) -> str:
 def _make_rows(table: ir.Value, name: str, owner: ir.Graph) -> tuple[ir.Value, ir.Value]:
     tensor = table.const_value
     assert tensor is not None  # noqa: S101 - it is an initializer
-    array = tensor.numpy()
+    array, dtype = tensor.numpy(), FLOATS[tensor.dtype]
     scales = np.abs(array).max(axis=1, keepdims=True).astype(np.float32) / np.float32(LEVELS)
+    scales = scales.astype(dtype).astype(np.float32)
     scales[scales == 0] = 1
-    rows = np.rint(array / scales).astype(np.int8)
+    rows = np.clip(np.rint(array / scales), -LEVELS, LEVELS).astype(np.int8)
     del array
     release(tensor)
-    values = (_constant(name + SUFFIX, rows), _constant(f"{name}{SUFFIX}_scale", scales))
+    values = (
+        _constant(name + SUFFIX, rows),
+        _constant(f"{name}{SUFFIX}_scale", scales.astype(dtype)),
+    )
     for value in values:
         owner.register_initializer(value)
     return values
@@ -95,6 +100,7 @@ def _look_up(graph: ir.Graph, node: ir.Node, rows: ir.Value, scales: ir.Value) -
     """Put the four nodes in place of the one, whose output stays the same value."""
     result, indices = node.outputs[0], node.inputs[1]
     stem = result.name or node.name or ""
+    dtype = scales.dtype or ir.DataType.FLOAT
 
     def make(op_type: str, inputs: list[ir.Value | None], name: str, **attributes: int) -> ir.Node:
         made = ir.node(op_type, inputs, attributes=attributes, name=f"{node.name}/{name}")
@@ -104,9 +110,9 @@ def _look_up(graph: ir.Graph, node: ir.Node, rows: ir.Value, scales: ir.Value) -
 
     integers = make("Gather", [rows, indices], "rows", axis=0)
     scale = make("Gather", [scales, indices], "row_scales", axis=0)
-    floats = make("Cast", [integers.outputs[0]], "row_floats", to=int(ir.DataType.FLOAT))
+    floats = make("Cast", [integers.outputs[0]], "row_floats", to=int(dtype))
     product = make("Mul", [floats.outputs[0], scale.outputs[0]], "scaled")
-    floats.outputs[0].dtype = scale.outputs[0].dtype = ir.DataType.FLOAT
+    floats.outputs[0].dtype = scale.outputs[0].dtype = dtype
     floats.outputs[0].shape = result.shape
     graph.insert_before(node, [integers, scale, floats, product])
     name, shape = result.name, result.shape
@@ -118,7 +124,7 @@ def _look_up(graph: ir.Graph, node: ir.Node, rows: ir.Value, scales: ir.Value) -
         graph.outputs[index] = new
     graph.remove(node, safe=True)
     result.name = f"{name}_float"
-    new.name, new.shape, new.type = name, shape, ir.TensorType(ir.DataType.FLOAT)
+    new.name, new.shape, new.type = name, shape, ir.TensorType(dtype)
 
 
 def _constant(name: str, array: np.ndarray) -> ir.Value:

@@ -71,13 +71,14 @@ def build_recipe(canonical: Mapping[str, Any], *, folder: str, registry: Registr
     data = dict(canonical)
     stages = data.get("stages", {})
     rules = data.get("replace", {})
-    data["stages"] = {name: _build_stage(stage, registry) for name, stage in stages.items()}
+    data["stages"] = {name: build_stage(stage, registry) for name, stage in stages.items()}
     data["replace"] = {name: _build_rule(rule, registry) for name, rule in rules.items()}
     data["folder"] = folder
     return build(Recipe, data)
 
 
-def _build_stage(stage: Mapping[str, Any], registry: Registry) -> StageUse:
+def build_stage(stage: Mapping[str, Any], registry: Registry) -> StageUse:
+    """Build one stage that is free of mistakes."""
     cls = stage_class(stage, registry)
     options = {key: value for key, value in stage.items() if key not in {"use", "from"}}
     if cls is None:

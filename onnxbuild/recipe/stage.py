@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
@@ -35,6 +35,17 @@ class StageContext:
     """What PyTorch makes of the samples."""
 
 
+Form: TypeAlias = Literal["", "half", "integers", "blocks", "fused", "layout"]
+"""What a stage makes of a graph, as far as others must know: half precision, integer weights and activations, blocks
+of integer weights, fused operators, operators laid out for one class of processor."""
+
+MIX = (
+    "name what is left for it, `op_types_to_quantize: [MatMul]`, and what is not for the one before;"
+    " else let it start from another stage (`from:`)"
+)
+"""What to do where one quantization follows another."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One lightweighting step of a recipe: `apply` says which steps it becomes."""
@@ -49,3 +60,19 @@ class Stage:
     @abstractmethod
     def apply(self, model: Output, context: StageContext) -> Output:
         """Give the output that stands for `model` after this stage. Pure: imports no library."""
+
+    def fixes(self) -> Mapping[str, int]:
+        """Give the dynamic dimensions that have one size from this stage on."""
+        return {}
+
+    def form(self) -> Form:
+        """Say what a graph is after this stage; empty where it stays what it was."""
+        return ""
+
+    def is_partial(self) -> bool:
+        """True where the recipe names what the stage works on, so that it may leave work for another."""
+        return False
+
+    def refuses(self, earlier: Stage) -> str:  # noqa: ARG002 - for those that can come after all
+        """Say which order is right, where this stage cannot come after `earlier`: empty where it can."""
+        return ""

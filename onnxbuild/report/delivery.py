@@ -38,6 +38,7 @@ from onnxbuild.report.result import (
     VariantResult,
 )
 from onnxbuild.report.rules import blame_rules, tell_rules
+from onnxbuild.report.targets import judge_target
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
 
@@ -152,7 +153,7 @@ class Delivery:
         if model is None or exported is None or measured is None:
             return result
         exporting = self._build.trace_of(variant.exported)
-        findings = judge(
+        held = judge(
             variant=variant.name,
             precision=variant.precision,
             verify=variant.gates,
@@ -166,6 +167,8 @@ class Delivery:
             reference_tokens=measured["reference_tokens"],
             export=exporting.notes if exporting else {},
         )
+        aim = self._recipes[variant.recipe].target
+        findings = (*judge_target(aim, measured["fidelity"]["model"]), *held)
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
         result = replace(
             result,

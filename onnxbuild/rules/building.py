@@ -9,7 +9,7 @@ hide what differs between opsets.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from onnxscript.values import Op, Opset
 from torch.onnx._internal.exporter._tensors import SymbolicTensor
 
 from onnxbuild.errors import ExportError
+from onnxbuild.rules.inferring import infer
 
 Size: TypeAlias = "int | ir.Value"
 """A size: a number, or a value with one number in it."""
@@ -39,12 +40,19 @@ class Builder:
         """``dynamo`` or ``torchscript``."""
         self._opset = Opset("", opset)
 
-    def __getattr__(self, name: str) -> Op:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         """Give the operator of that name. Raises `ExportError` where the opset has none."""
         if name.startswith("_"):
             raise AttributeError(name)
         check_operator(name, self.opset)
-        return Op(self._opset, name)
+        operator = Op(self._opset, name)
+
+        def add(*inputs: Any, **attributes: Any) -> Any:
+            made = operator(*inputs, **attributes)
+            infer(name, inputs, attributes, [made] if isinstance(made, ir.Value) else list(made))
+            return made
+
+        return add
 
     def has(self, name: str) -> bool:
         """True if the opset has the operator."""
@@ -114,16 +122,26 @@ class Builder:
         parts = [
             self.constant(np.array([size], np.int64))
             if isinstance(size, int)
-            else self.Reshape(self.as_int(size), self.constant(np.array([1], np.int64)))
+            else _shaped(
+                self.Reshape(self.as_int(size), self.constant(np.array([1], np.int64))), [1]
+            )
             for size in sizes
         ]
-        return self.Concat(*parts, axis=0)
+        return parts[0] if len(parts) == 1 else self.Concat(*parts, axis=0)
 
     def as_int(self, value: Any) -> ir.Value:
         """Give a number or value as int64."""
         if not isinstance(value, ir.Value):
             return self.constant(int(value), ir.DataType.INT64)
         return value if value.dtype == ir.DataType.INT64 else self.cast(value, ir.DataType.INT64)
+
+    def dtype(self, argument: Any) -> ir.DataType:
+        """Read an argument of the operator that is a type: each exporter has numbers of its own for them."""
+        if self.exporter == "dynamo":
+            return ir.DataType(argument)
+        from torch.onnx._internal.torchscript_exporter._type_utils import JitScalarType
+
+        return ir.DataType(int(JitScalarType(argument).onnx_type()))
 
     # What differs between opsets
 
@@ -133,19 +151,44 @@ class Builder:
 
     def reshape(self, value: ir.Value, sizes: Sequence[Any]) -> ir.Value:
         """Give a value another shape, of numbers and values; -1 is what is left."""
-        return self.Reshape(value, self.ints(sizes))
+        made = self.Reshape(value, self.ints(sizes))
+        known = [size if isinstance(size, int) and size > 0 else None for size in sizes]
+        return _shaped(made, known)
+
+    def expand(self, value: ir.Value, sizes: Sequence[Any]) -> ir.Value:
+        """Repeat axes of size 1, and add axes in front; a size of 1 leaves an axis as it is."""
+        made = self.Expand(value, self.ints(sizes))
+        own = self.sizes(value)
+        rank = max(len(own), len(sizes))
+        old = [*[1] * (rank - len(own)), *own]
+        new = [*[1] * (rank - len(sizes)), *sizes]
+        known = [b if a == 1 else a for a, b in zip(old, new, strict=True)]
+        return _shaped(made, [size if isinstance(size, int) else None for size in known])
 
     def unsqueeze(self, value: ir.Value, axes: Sequence[int]) -> ir.Value:
         """Add axes of size 1."""
         if self.opset < 13:  # noqa: PLR2004 - which takes axes as an input
-            return self.Unsqueeze(value, axes=list(axes))
-        return self.Unsqueeze(value, self.ints(axes))
+            made = self.Unsqueeze(value, axes=list(axes))
+        else:
+            made = self.Unsqueeze(value, self.ints(axes))
+        if value.shape is None:
+            return made
+        known = self.sizes(value)
+        for axis in sorted(axes):
+            known.insert(axis, 1)
+        return _shaped(made, known)
 
     def squeeze(self, value: ir.Value, axes: Sequence[int]) -> ir.Value:
         """Take out axes of size 1."""
         if self.opset < 13:  # noqa: PLR2004 - which takes axes as an input
-            return self.Squeeze(value, axes=list(axes))
-        return self.Squeeze(value, self.ints(axes))
+            made = self.Squeeze(value, axes=list(axes))
+        else:
+            made = self.Squeeze(value, self.ints(axes))
+        if value.shape is None:
+            return made
+        gone = {axis % len(value.shape) for axis in axes}
+        kept = enumerate(self.sizes(value))
+        return _shaped(made, [size for axis, size in kept if axis not in gone])
 
     def reduce(
         self, name: str, value: ir.Value, axes: Sequence[int], *, keepdims: bool = False
@@ -154,8 +197,18 @@ class Builder:
         since = 13 if name == "ReduceSum" else 18
         operator = getattr(self, name)
         if self.opset < since:
-            return operator(value, axes=list(axes), keepdims=int(keepdims))
-        return operator(value, self.ints(axes), keepdims=int(keepdims))
+            made = operator(value, axes=list(axes), keepdims=int(keepdims))
+        else:
+            made = operator(value, self.ints(axes), keepdims=int(keepdims))
+        if value.shape is None:
+            return made
+        gone = {axis % len(value.shape) for axis in axes}
+        kept = [
+            1 if axis in gone else size
+            for axis, size in enumerate(self.sizes(value))
+            if keepdims or axis not in gone
+        ]
+        return _shaped(made, kept)
 
     def slice(
         self,
@@ -195,9 +248,26 @@ class Builder:
         stop = self.Reshape(self.as_int(end), self.constant(np.array([1], np.int64)))
         if self.opset >= 11:  # noqa: PLR2004 - which has Range
             zero, one = self.constant(0), self.constant(1)
-            return self.Range(zero, self.squeeze(stop, [0]), one)
+            return _shaped(self.Range(zero, self.squeeze(stop, [0]), one), [None])
         ones = self.ConstantOfShape(stop, value=ir.tensor(np.array([1], np.int64)))
-        return self.squeeze(self.NonZero(ones), [0])
+        return self.squeeze(_shaped(self.NonZero(ones), [1, None]), [0])
+
+    def smallest(self, value: ir.Value, count: Any, axis: int) -> tuple[ir.Value, ir.Value]:
+        """Give the smallest values along an axis, in order, and where they stand."""
+        if self.opset < 10:  # noqa: PLR2004 - which takes the count as an input
+            if not isinstance(count, int):
+                raise ExportError(
+                    f"opset {self.opset} orders a fixed number of values only",
+                    where="export.opset",
+                    hint="say `opset: 10` or more",
+                )
+            values, places = self.TopK(self.Neg(value), axis=axis, k=count)
+            return self.Neg(values), places
+        if self.opset < 11:  # noqa: PLR2004 - which can take the smallest
+            values, places = self.TopK(self.Neg(value), self.ints([count]), axis=axis)
+            return self.Neg(values), places
+        values, places = self.TopK(value, self.ints([count]), axis=axis, largest=0)
+        return values, places
 
     def where(self, condition: ir.Value, value: Any, other: Any) -> ir.Value:
         """Choose by a condition; of two numbers and values, one at least is a value."""
@@ -206,6 +276,12 @@ class Builder:
         if not isinstance(other, ir.Value):
             other = self.like(other, value)
         return self.Where(condition, value, other)
+
+
+def _shaped(value: ir.Value, sizes: Sequence[int | None]) -> ir.Value:
+    if value.shape is None:
+        value.shape = ir.Shape(sizes)
+    return value
 
 
 def check_operator(name: str, opset: int) -> None:

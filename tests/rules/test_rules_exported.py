@@ -15,7 +15,7 @@ SIZES = {"height": {"min": 3, "max": 19, "trace": 6}, "width": {"min": 4, "max":
 def _rules(*names, **options):
     kinds = [registry.resolve("rules", name) for name in names]
     return [
-        {"name": name, "level": "module", "run": kind.run, "options": options}
+        {"name": name, "level": kind.level, "run": kind.run, "options": options}
         for name, kind in zip(names, kinds, strict=True)
     ]
 

@@ -141,19 +141,16 @@ def test_the_notes_name_the_tensors_that_went():
     """Every tensor of the model as it was written is accounted for, those that a rule folded too."""
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 3)), nn.Linear(3, 3)).eval()
     rule = {
-        "name": "parametrizations",
-        "level": "module",
-        "run": Parametrizations.run,
-        "options": {},
-    }
+        "name": "parametrizations", "level": "module", "run": Parametrizations.run, "options": {}
+    }  # fmt: skip
 
     model, fired = replace_modules(model, [rule], _pass)
 
     assert fired == [
         {
             "rule": "parametrizations",
-            "count": 1,
             "level": "module",
+            "count": 1,
             "where": ["0.weight"],
             "weights": [
                 "0.parametrizations.weight.original0",

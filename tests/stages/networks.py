@@ -58,3 +58,36 @@ def transformer(opset=17, *, outlier=1.0):
 def ids(batch=2, sequence=5, seed=0):
     """Inputs for it."""
     return {"ids": np.random.default_rng(seed).integers(0, 100, (batch, sequence))}
+
+
+CONVOLUTIONAL = """
+<ir_version: 8, opset_import: ["" : OPSET]>
+g (float[batch, 1, 8, 8] x) => (float[batch, 10] y)
+{
+    c1 = Conv<kernel_shape=[3, 3]>(x, w1, b1)
+    r1 = Relu(c1)
+    c2 = Conv<kernel_shape=[3, 3]>(r1, w2)
+    r2 = Relu(c2)
+    flat = Flatten(r2)
+    y = MatMul(flat, w3)
+}
+"""
+
+
+def convolutional(opset=17):
+    """Two convolutions and a product."""
+    model = parser.parse_model(CONVOLUTIONAL.replace("OPSET", str(opset)))
+    generator = np.random.default_rng(0)
+    shapes = {"w1": (16, 1, 3, 3), "b1": (16,), "w2": (32, 16, 3, 3), "w3": (512, 10)}
+    for name, shape in shapes.items():
+        array = generator.standard_normal(shape).astype(np.float32) / 4
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    for index, node in enumerate(model.graph.node):
+        node.name = f"layer{index}"
+    onnx.checker.check_model(model)
+    return model
+
+
+def images(batch=2, seed=0):
+    """Inputs for it."""
+    return {"x": np.random.default_rng(seed).standard_normal((batch, 1, 8, 8)).astype(np.float32)}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from onnxbuild.graph.rows import looks_up_rows
+from onnxbuild.graph.rows import FLOATS, looks_up_rows
 from onnxbuild.graph.weights import release
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -106,12 +106,12 @@ def _weight_of(node: ir.Node) -> tuple[int, int] | None:
         return axis if looks_up_rows(node) else None
     value = node.inputs[axis[0]]
     tensor = value.const_value if value is not None else None
-    if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) < 2:  # noqa: PLR2004
+    if tensor is None or tensor.dtype not in FLOATS or len(tensor.shape) < 2:  # noqa: PLR2004
         return None
     return axis
 
 
-def _round(node: ir.Node, weight: tuple[int, int], reduce_range: bool) -> npt.NDArray[np.float32]:
+def _round(node: ir.Node, weight: tuple[int, int], reduce_range: bool) -> npt.NDArray[Any]:
     index, axis = weight
     value = node.inputs[index]
     assert value is not None  # noqa: S101 - `_weight_of` has looked
@@ -122,7 +122,7 @@ def _round(node: ir.Node, weight: tuple[int, int], reduce_range: bool) -> npt.ND
     levels = REDUCED if reduce_range and node.op_type != "Gather" else LEVELS
     scales = np.abs(array).max(axis=others, keepdims=True) / levels
     scales[scales == 0] = 1
-    rounded: npt.NDArray[np.float32] = (np.rint(array / scales) * scales).astype(np.float32)
+    rounded: npt.NDArray[Any] = (np.rint(array / scales) * scales).astype(FLOATS[tensor.dtype])
     del array
     release(tensor)
     return rounded

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from onnxbuild.core.values import build
-from onnxbuild.rules.calls import replace_calls
+from onnxbuild.rules.calls import Table, replace_calls
 from onnxbuild.rules.plain_functions.spec import PlainFunctions
 
 
@@ -92,7 +92,7 @@ def _instance_norm(
     )
 
 
-TABLE: dict[Any, Callable[..., Any]] = {
+TABLE: Table = {
     functional.rms_norm: _rms_norm,
     torch.rms_norm: _rms_norm,
     torch.channel_shuffle: _channel_shuffle,

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.recipe.schema import Limits, Tolerance
-from onnxbuild.recipe.stage import Precision, Stage, StageContext
+from onnxbuild.recipe.stage import Form, Precision, Stage, StageContext
 from onnxbuild.recipe.tolerances import find_tolerance
 
 LIBRARIES = ("onnx", "onnx-ir", "onnxruntime", "numpy", "ml_dtypes")
@@ -72,6 +72,18 @@ class Float16(Stage):
             resources=Resources(isolate=True),
         )
         return Output(step)
+
+    def form(self) -> Form:
+        """Half precision."""
+        return "half"
+
+    def refuses(self, earlier: Stage) -> str:
+        """Half precision comes once; of a graph laid out for a processor it does not load."""
+        if earlier.form() == "layout":
+            return "let the stage with `level: all` come last, or take `level: extended` for it"
+        if earlier.form() == "half" and self.check_fp16_ready:
+            return "start from a stage before that (`from:`), or set check_fp16_ready: false"
+        return ""
 
     def _search(
         self, inputs: Mapping[str, Output], context: StageContext, reference: Output

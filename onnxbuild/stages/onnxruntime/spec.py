@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from onnxbuild.core.step import Output, Resources, Step
-from onnxbuild.recipe.stage import Stage, StageContext
+from onnxbuild.recipe.stage import Form, Stage, StageContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +39,14 @@ class OnnxRuntime(Stage):
             resources=Resources(isolate=True),
         )
         return Output(step)
+
+    def form(self) -> Form:
+        """Fused or laid out, by the level."""
+        forms: dict[str, Form] = {"extended": "fused", "all": "layout"}
+        return forms.get(self.level, "")
+
+    def refuses(self, earlier: Stage) -> str:
+        """Onnxruntime has no kernels in half precision on the CPU, and would compute in float32."""
+        if earlier.form() == "half" and self.providers == ("CPUExecutionProvider",):
+            return "optimize first, and let `float16` start from the result"
+        return ""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.graph.prepare.spec import PreProcess, prepare
 from onnxbuild.graph.sparing.spec import Budget, Mode, RankOptions, Target, spare
-from onnxbuild.recipe.stage import Precision, Stage, StageContext
+from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
 
 EXTRA_OPTIONS = (
     "ActivationRestrictedAsymmetric", "ActivationSymmetric", "DefaultTensorType", "EnableSubgraph",
@@ -100,3 +100,23 @@ class QuantizeDynamic(Stage):
             nodes_to_exclude=self.nodes_to_exclude,
             reduce_range=self.reduce_range,
         )
+
+    def form(self) -> Form:
+        """Integers."""
+        return "integers"
+
+    def is_partial(self) -> bool:
+        """True where operators or nodes are named."""
+        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
+
+    def refuses(self, earlier: Stage) -> str:
+        """What is fused, half or integer already is not quantized."""
+        if earlier.form() in {"fused", "layout"}:
+            return "quantize first, and fuse after"
+        if earlier.form() == "half":
+            return "quantize first, and let `float16` start from the result"
+        if earlier.form() in {"integers", "blocks"} and not (
+            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
+        ):
+            return MIX
+        return ""

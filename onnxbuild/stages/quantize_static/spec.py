@@ -10,7 +10,7 @@ from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.graph.prepare.spec import PreProcess, prepare
 from onnxbuild.graph.sparing.spec import Budget, Mode, RankOptions, Target, spare
 from onnxbuild.recipe.schema import DataName
-from onnxbuild.recipe.stage import Precision, Stage, StageContext
+from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
 
 CALIBRATION_OPTIONS = (
     "CalibMaxIntermediateOutputs", "CalibMovingAverage", "CalibMovingAverageConstant", "CalibPercentile",
@@ -192,3 +192,25 @@ class QuantizeStatic(Stage):
             nodes_to_exclude=self.nodes_to_exclude,
             extra_options=extra,
         )
+
+    def form(self) -> Form:
+        """Integers."""
+        return "integers"
+
+    def is_partial(self) -> bool:
+        """True where operators or nodes are named."""
+        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
+
+    def refuses(self, earlier: Stage) -> str:
+        """What is fused or integer already is not quantized; half precision by QDQ alone."""
+        if earlier.form() in {"fused", "layout"}:
+            return "quantize first, and fuse after"
+        if earlier.form() == "half" and self.quant_format != "QDQ":
+            return "quantize first, or use quant_format: QDQ"
+        if earlier.form() == "integers":
+            return "quantize statically first, and dynamically what that leaves"
+        if earlier.form() in {"integers", "blocks"} and not (
+            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
+        ):
+            return MIX
+        return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from onnxbuild.core.step import Output, Resources, Step
-from onnxbuild.recipe.stage import Precision, Stage, StageContext
+from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +49,19 @@ class QuantizeWeights(Stage):
             resources=Resources(isolate=True),
         )
         return Output(step)
+
+    def form(self) -> Form:
+        """Blocks of integers."""
+        return "blocks"
+
+    def is_partial(self) -> bool:
+        """True where nodes are left out."""
+        return bool(self.nodes_to_exclude)
+
+    def refuses(self, earlier: Stage) -> str:
+        """Weights become integers once."""
+        if earlier.form() in {"fused", "layout"}:
+            return "quantize first, and fuse after"
+        if earlier.form() == "blocks":
+            return "start from a stage before that (`from:`)"
+        return MIX if earlier.form() == "integers" and not earlier.is_partial() else ""

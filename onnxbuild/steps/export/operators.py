@@ -22,7 +22,7 @@ from onnxscript import evaluator
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder, takes_builder
 from onnxbuild.steps.export.compiled import check_nodes, check_outputs, retarget
-from onnxbuild.steps.export.translations import added, keep_translations
+from onnxbuild.steps.export.translations import Entry, added, keep_translations
 from onnxbuild.steps.model.user import user_code
 
 
@@ -38,13 +38,11 @@ class Translation:
     """The overload; None for all of them."""
     function: Callable[..., Any]
     """What writes the nodes."""
-    own: bool = True
-    """False for a built-in one that steps in where the exporter has none, or its own fails."""
     places: list[Any] = field(default_factory=list)
     """Where it was used: names, or recorded nodes that get their names later."""
 
 
-def load_translations(rules: Sequence[Mapping[str, Any]], *, own: bool = True) -> list[Translation]:
+def load_translations(rules: Sequence[Mapping[str, Any]]) -> list[Translation]:
     """Ask the operator rules among `rules` for what they translate, in order."""
     found = []
     for rule in rules:
@@ -59,7 +57,6 @@ def load_translations(rules: Sequence[Mapping[str, Any]], *, own: bool = True) -
                     operator=operator,
                     overload=overload,
                     function=translate,
-                    own=own,
                 )
             )
     return found
@@ -81,8 +78,7 @@ def translated(exporter: str, translations: Sequence[Translation], opset: int) -
         yield
         return
     for translation in translations:
-        if translation.own:
-            find_overloads(translation)
+        find_overloads(translation)
     try:
         if exporter == "dynamo":
             keep_translations()
@@ -91,7 +87,7 @@ def translated(exporter: str, translations: Sequence[Translation], opset: int) -
         else:
             from onnxbuild.steps.export.symbolics import registered
 
-            with registered(translations, opset, call):
+            with registered(translations, opset):
                 yield
     except ExportError as error:
         # The exporter wraps what a translation says in words of its own.
@@ -187,16 +183,12 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
-def _dynamo_table(
-    translations: Sequence[Translation], opset: int
-) -> list[tuple[Any, Callable[..., Any]]]:
-    """Give torch's overloads and what translates each; built-in ones only for what nothing else can do."""
-    table = []
+def _dynamo_table(translations: Sequence[Translation], opset: int) -> list[Entry]:
+    """Give torch's overloads and what translates each."""
+    table: list[Entry] = []
     for translation in translations:
-        if not translation.own:
-            continue
         table += [
-            (overload, _record(translation, overload, opset))
+            Entry(overload, record(translation, overload, opset), only_missing=False)
             for overload in find_overloads(translation)
         ]
     return table
@@ -224,7 +216,9 @@ def find_overloads(translation: Translation) -> list[Any]:
     return [getattr(packet, overload) for overload in names]
 
 
-def _record(translation: Translation, overload: Any, opset: int) -> Callable[..., Any]:
+def record(translation: Translation, overload: Any, opset: int) -> Callable[..., Any]:
+    """Give a function for dynamo's table that calls a translation under its recorder."""
+
     def translate(*values: Any, **keywords: Any) -> Any:
         recorder = evaluator.default()
         translation.places.append(recorder.nodes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import nn
 
 from onnxbuild.recipe.schema import Export
 from onnxbuild.steps.export import replace
+from onnxbuild.steps.export.automatic import completed
 from onnxbuild.steps.export.folding import fold
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST
+from onnxbuild.steps.export.ways import DYNAMO_LEAST, opset_of
 
 
 class Rules:
@@ -21,12 +22,19 @@ class Rules:
     def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
         self._rules = rules
         self._fired: dict[str, dict[str, Any]] = {}
+        self._helped: list[dict[str, Any]] = []
+        self._automatic: list[dict[str, Any]] = []
 
     def notes(self) -> dict[str, Any]:
         """Give the step's notes: where each rule fired, in the recipe's order."""
         names = [rule["name"] for rule in self._rules]
         found = [self._fired[name] for name in names if name in self._fired]
+        found += [*self._helped, *self._automatic]
         return {"rules": found} if found else {}
+
+    def add(self, fired: Sequence[dict[str, Any]]) -> None:
+        """Add where rules fired that have stepped in by themselves."""
+        self._helped += fired
 
     def replace_modules(self, model: nn.Module, run: Callable[[nn.Module], object]) -> nn.Module:
         """Apply the module rules, before the export."""
@@ -39,15 +47,20 @@ class Rules:
     def translated(self, exporter: str, export: Export) -> Iterator[None]:
         """Have an exporter use the operator rules inside of the block."""
         rules = replace.of_level(self._rules, "operator")
+        opset = opset_of(export)
+        opset = max(opset, DYNAMO_LEAST) if exporter == "dynamo" else opset
         if not rules:
-            yield
+            with self._completed(exporter, opset, export, ()):
+                yield
             return
         from onnxbuild.steps.export import operators
 
-        opset = export.opset or DEFAULT_OPSET
-        opset = max(opset, DYNAMO_LEAST) if exporter == "dynamo" else opset
         translations = operators.load_translations(rules)
-        with operators.translated(exporter, translations, opset):
+        names = {translation.operator for translation in translations}
+        with (
+            self._completed(exporter, opset, export, names),
+            operators.translated(exporter, translations, opset),
+        ):
             yield
         for rule in rules:
             own = [item for item in translations if item.rule == rule["name"]]
@@ -55,6 +68,27 @@ class Rules:
             known = ", ".join(item.operator for item in own)
             replace.require(rule, places, f"in what {exporter} met", f"it is for {known}")
             self._note([replace.account(rule, places)])
+
+    @contextmanager
+    def _completed(
+        self, exporter: str, opset: int, export: Export, own: Collection[str]
+    ) -> Iterator[None]:
+        """Have built-in rules step in for operators that the exporter cannot translate."""
+        self._automatic = []
+        if not export.auto_rules:
+            yield
+            return
+        with completed(exporter, opset, own) as used:
+            yield
+        if not used:
+            return
+        from onnxbuild.steps.export.operators import describe_places
+
+        for name, translation in used.items():
+            places = describe_places(translation)
+            rule = {"name": translation.rule, "level": "operator"}
+            why = f"{exporter} cannot translate {name} in opset {opset}"
+            self._automatic.append(replace.account(rule, places) | {"why": why})
 
     def replace_nodes(self, model: ir.Model, *, folded: bool) -> None:
         """Apply the graph rules, after the export. With `folded`, they see constants that are folded."""

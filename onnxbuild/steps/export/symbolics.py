@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
 import onnxscript
@@ -17,10 +17,7 @@ from torch.onnx._internal.torchscript_exporter import registration, symbolic_hel
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder
 from onnxbuild.steps.export.compiled import check_nodes, retarget
-from onnxbuild.steps.model.user import describe, say
-
-if TYPE_CHECKING:
-    from onnxbuild.steps.export.operators import Translation
+from onnxbuild.steps.export.operators import Translation, call
 
 KINDS = {
     ir.AttributeType.INT: "i",
@@ -33,11 +30,9 @@ KINDS = {
 }
 """What torch's graphs call the kinds of attributes."""
 
-Call = Callable[..., Any]
-
 
 @contextmanager
-def registered(translations: Sequence[Translation], opset: int, call: Call) -> Iterator[None]:
+def registered(translations: Sequence[Translation], opset: int) -> Iterator[None]:
     """Register the translations with TorchScript's exporter, and take them out again."""
     torch.onnx.utils  # noqa: B018 - which loads torch's own symbolics
     names = list(dict.fromkeys(translation.operator for translation in translations))
@@ -45,7 +40,7 @@ def registered(translations: Sequence[Translation], opset: int, call: Call) -> I
         own = [translation for translation in translations if translation.operator == name]
         group = registration.registry.get_function_group(name)
         usual = None if group is None else group.get(opset)
-        torch.onnx.register_custom_op_symbolic(name, _symbolic(own, usual, opset, call), opset)
+        torch.onnx.register_custom_op_symbolic(name, _symbolic(own, usual, opset), opset)
     try:
         yield
     finally:
@@ -54,23 +49,17 @@ def registered(translations: Sequence[Translation], opset: int, call: Call) -> I
 
 
 def _symbolic(
-    translations: Sequence[Translation], usual: Call | None, opset: int, call: Call
-) -> Call:
+    translations: Sequence[Translation], usual: Callable[..., Any] | None, opset: int
+) -> Callable[..., Any]:
     """Make the function that TorchScript calls for an operator."""
 
     def symbolic(g: Any, *inputs: Any, **attributes: Any) -> Any:
-        schema = _schema(g.original_node, len(inputs))
+        schema = read_schema(g.original_node, len(inputs))
         overload = "default" if schema is None else schema.overload_name or "default"
         for translation in translations:
             if translation.overload not in {None, overload}:
                 continue
-            if usual is not None and not translation.own:
-                try:
-                    return usual(g, *inputs, **attributes)
-                except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-                    # What it has added to the graph is unused, and goes away.
-                    say(f"torch's translation of {translation.operator} fails: {describe(error)}")
-            return _translate(translation, g, schema, inputs, opset, call)
+            return translate(translation, g, schema, inputs, opset)
         if usual is None:
             name = translations[0].operator
             raise torch.onnx.errors.UnsupportedOperatorError(name, opset, None)
@@ -79,7 +68,7 @@ def _symbolic(
     return symbolic
 
 
-def _schema(node: Any, inputs: int) -> Any:
+def read_schema(node: Any, inputs: int) -> Any:
     """Give the schema of an operator in a trace; None where there is none that takes as many arguments."""
     text = node.schema()
     if not text.startswith("(no schema)"):
@@ -89,9 +78,10 @@ def _schema(node: Any, inputs: int) -> Any:
     return next((schema for schema in known if len(schema.arguments) == inputs), None)
 
 
-def _translate(
-    translation: Translation, g: Any, schema: Any, inputs: Sequence[Any], opset: int, call: Call
+def translate(
+    translation: Translation, g: Any, schema: Any, inputs: Sequence[Any], opset: int
 ) -> Any:
+    """Record what a translation writes, and add it to TorchScript's graph."""
     opset_values = onnxscript.values.Opset("", opset)
     recorder = OpRecorder(opset_values, {})
     known: dict[int, Any] = {}

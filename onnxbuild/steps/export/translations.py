@@ -5,14 +5,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch.onnx._internal.exporter import _registration
 
-Entries = Sequence[tuple[Any, Callable[..., Any]]]
+from onnxbuild.steps.model.user import describe, say
 
-_added: list[tuple[Any, Callable[..., Any]]] = []
-"""What every table gets besides, inside of `added`: overloads of torch's and what translates each."""
+
+class Entry(NamedTuple):
+    """What translates one overload of torch's."""
+
+    overload: Any
+    translate: Callable[..., Any]
+    only_missing: bool
+    """Leave it to torch where its own translation works, or it takes the operator apart."""
+
+
+_added: list[Entry] = []
+"""What every table gets besides, inside of `added`."""
 
 
 def keep_translations() -> None:
@@ -34,20 +45,62 @@ def keep_translations() -> None:
         # A table may be added to, whoever asked for it.
         functions = {target: list(found) for target, found in whole.functions.items()}
         copy.__dict__.update(vars(whole) | {"functions": functions})
-        for overload, translate in _added:
-            for is_complex in (False, True):
-                copy.register_op(overload, translate, is_complex=is_complex)
+        for entry in _added:
+            _add(copy, entry)
         return copy
 
     registry.from_torchlib = staticmethod(from_torchlib)
 
 
 @contextmanager
-def added(entries: Entries) -> Iterator[None]:
+def added(entries: Sequence[Entry]) -> Iterator[None]:
     """Have all tables that are made inside of the block translate some overloads otherwise."""
+    before = list(_added)
     # The first that is given wins, and torch asks the last that was registered.
     _added.extend(reversed(entries))
     try:
         yield
     finally:
-        _added.clear()
+        _added[:] = before
+
+
+def _add(table: Any, entry: Entry) -> None:
+    usual = [item for item in table.get_decomps(entry.overload) if not item.is_complex]
+    translate = entry.translate
+    if entry.only_missing:
+        if usual:
+            translate = _first(usual[0].onnx_function, translate)
+        elif table.is_registered(entry.overload) or _is_composed(entry):
+            return
+    table.register_op(entry.overload, translate, is_complex=False)
+    if not entry.only_missing:
+        table.register_op(entry.overload, translate, is_complex=True)
+
+
+def _first(usual: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    """Translate by what torch has, and where that fails by something else."""
+
+    def translate(*values: Any, **keywords: Any) -> Any:
+        from onnxscript import evaluator
+
+        recorder = evaluator.default()
+        written = len(recorder.nodes)
+        try:
+            return usual(*values, **keywords)
+        except Exception as error:  # noqa: BLE001 - said, and what comes next may raise its own
+            say(f"torch's own translation fails: {describe(error)}")
+            # Constants are shared between the operators of a graph.
+            kept = [node for node in recorder.nodes[written:] if node.op_type == "Constant"]
+            recorder.nodes[written:] = kept
+            return other(*values, **keywords)
+
+    translate.__name__ = other.__name__
+    return translate
+
+
+def _is_composed(entry: Entry) -> bool:
+    """True if torch takes an operator apart before it translates."""
+    implicit = torch._C.DispatchKey.CompositeImplicitAutograd
+    return entry.overload in torch._decomp.decomposition_table or bool(
+        entry.overload.has_kernel_for_dispatch_key(implicit)
+    )

@@ -1,0 +1,1 @@
+"""Compute `cdist` for any norm as differences, powers and sums."""

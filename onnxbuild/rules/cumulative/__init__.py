@@ -1,0 +1,1 @@
+"""Compute `cumsum`, `cumprod`, `cummax`, `cummin` and `logcumsumexp` by comparing positions."""

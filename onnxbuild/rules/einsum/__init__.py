@@ -1,0 +1,1 @@
+"""Compute `einsum` as transpositions, matrix products and sums, for opsets without it."""

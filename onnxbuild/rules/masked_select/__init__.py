@@ -1,0 +1,1 @@
+"""Compute `masked_select` as a compression of the flat tensor."""

@@ -1,0 +1,1 @@
+"""Compute `nan_to_num` by comparisons, for opsets without `IsInf`."""

@@ -1,0 +1,1 @@
+"""Compute `median` and `kthvalue` from the smallest values."""

@@ -1,0 +1,1 @@
+"""Compute `scaled_dot_product_attention` as matrix products and a softmax, for any opset and grouped heads."""

@@ -1,0 +1,1 @@
+"""Compute `rms_norm` as a mean of squares and a root."""

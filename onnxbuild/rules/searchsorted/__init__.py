@@ -1,0 +1,1 @@
+"""Compute `searchsorted` by counting the values that are smaller."""

@@ -1,0 +1,1 @@
+"""Compute `triu` and `tril` by comparing positions, for opsets without `Trilu`."""

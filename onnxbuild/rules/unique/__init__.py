@@ -1,0 +1,1 @@
+"""Give the inverse of `unique` the shape of what it is of."""

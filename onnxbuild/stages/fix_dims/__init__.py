@@ -1,0 +1,1 @@
+"""The ``fix_dims`` stage."""

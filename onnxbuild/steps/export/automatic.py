@@ -1,0 +1,198 @@
+"""Built-in translations that step in by themselves: where an exporter has none for an operator, or its own fails.
+
+An exporter that translates an operator rightly is left to it, but for a few operators of which it is known that
+what it gives is wrong. What such a rule needs is loaded when the exporter first meets its operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.onnx._internal.torchscript_exporter import registration
+
+from onnxbuild.steps.export.translations import Entry, added, keep_translations
+from onnxbuild.steps.model.user import describe, say
+
+if TYPE_CHECKING:
+    from onnxbuild.steps.export.operators import Translation
+
+
+@dataclass(frozen=True, slots=True)
+class Automatic:
+    """One rule, and the operators for which it steps in."""
+
+    rule: str
+    run: str
+    operators: tuple[str, ...]
+    """By name, with an overload where it is for that one alone."""
+    always: tuple[str, ...] = ()
+    """Exporters whose own translation is passed over: measured with torch 2.13, it is wrong, or fails too late."""
+
+
+RULES = (
+    Automatic(
+        "affine_grid",
+        "onnxbuild.rules.affine_grid.run:apply",
+        ("aten::affine_grid_generator",),
+    ),
+    # TorchScript gives NaN for other norms than the second.
+    Automatic(
+        "cdist",
+        "onnxbuild.rules.cdist.run:apply",
+        ("aten::cdist", "aten::_cdist_forward"),
+        ("torchscript",),
+    ),
+    # dynamo takes it apart into a product that it cannot translate.
+    Automatic(
+        "cumulative", "onnxbuild.rules.cumulative.run:apply", ("aten::cumprod",), ("dynamo",)
+    ),
+    Automatic(
+        "cumulative",
+        "onnxbuild.rules.cumulative.run:apply",
+        ("aten::cumsum", "aten::logcumsumexp", "aten::cummax", "aten::cummin"),
+    ),
+    Automatic("einsum", "onnxbuild.rules.einsum.run:apply", ("aten::einsum",)),
+    Automatic(
+        "grid_sample",
+        "onnxbuild.rules.grid_sample.run:apply",
+        ("aten::grid_sampler", "aten::grid_sampler_3d"),
+    ),
+    Automatic("masked_select", "onnxbuild.rules.masked_select.run:apply", ("aten::masked_select",)),
+    Automatic("nan_to_num", "onnxbuild.rules.nan_to_num.run:apply", ("aten::nan_to_num",)),
+    Automatic(
+        "order",
+        "onnxbuild.rules.order.run:apply",
+        ("aten::median.default", "aten::median.dim", "aten::kthvalue.default"),
+    ),
+    Automatic(
+        "plain_attention",
+        "onnxbuild.rules.plain_attention.run:apply",
+        ("aten::scaled_dot_product_attention",),
+    ),
+    Automatic("rms_norm", "onnxbuild.rules.rms_norm.run:apply", ("aten::rms_norm",)),
+    Automatic("roll", "onnxbuild.rules.roll.run:apply", ("aten::roll",)),
+    Automatic(
+        "searchsorted", "onnxbuild.rules.searchsorted.run:apply", ("aten::searchsorted.Tensor",)
+    ),
+    Automatic("triangle", "onnxbuild.rules.triangle.run:apply", ("aten::triu", "aten::tril")),
+    Automatic(
+        "unfold",
+        "onnxbuild.rules.unfold.run:apply",
+        ("aten::im2col", "aten::col2im", "aten::unfold"),
+    ),
+    # TorchScript gives the inverse flat.
+    Automatic("unique", "onnxbuild.rules.unique.run:apply", ("aten::_unique2",), ("torchscript",)),
+)
+
+
+@contextmanager
+def completed(exporter: str, opset: int, own: Collection[str]) -> Iterator[dict[str, Translation]]:
+    """Have an exporter fall back on built-in rules inside of the block; what it uses gets into what is given.
+
+    `own` are operators that the recipe's rules translate.
+    """
+    used: dict[str, Translation] = {}
+    rules = {
+        name: rule for rule in RULES for name in rule.operators if name.partition(".")[0] not in own
+    }
+    if exporter == "dynamo":
+        keep_translations()
+        with added(
+            [entry for name, rule in rules.items() for entry in _entries(name, rule, used, opset)]
+        ):
+            yield used
+    else:
+        with _registered(rules, used, opset):
+            yield used
+
+
+def _load(name: str, rule: Automatic, used: dict[str, Translation]) -> Translation:
+    """Give the translation of an operator, loaded when it is first asked for."""
+    if name not in used:
+        from onnxbuild.steps.export.operators import load_translations
+
+        asked = {"name": rule.rule, "run": rule.run, "options": {}}
+        for translation in load_translations([asked]):
+            spelled = translation.operator
+            if translation.overload is not None:
+                spelled += f".{translation.overload}"
+            if spelled == name:
+                used[name] = translation
+    return used[name]
+
+
+def _entries(
+    name: str, rule: Automatic, used: dict[str, Translation], opset: int
+) -> Iterator[Entry]:
+    operator, _, overload = name.partition(".")
+    namespace, _, base = operator.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), base, None)
+    for found in () if packet is None else packet.overloads():
+        target = getattr(packet, found)
+        # Some are TorchScript's alone, and never met here.
+        if overload in {"", found} and torch._C._dispatch_has_kernel(target.name()):
+            yield Entry(target, _stub(name, rule, used, target, opset), "dynamo" not in rule.always)
+
+
+def _stub(
+    name: str, rule: Automatic, used: dict[str, Translation], overload: Any, opset: int
+) -> Callable[..., Any]:
+    def translate(*values: Any, **keywords: Any) -> Any:
+        from onnxbuild.steps.export.operators import record
+
+        return record(_load(name, rule, used), overload, opset)(*values, **keywords)
+
+    translate.__name__ = f"translate_{overload.name().replace('::', '_').replace('.', '_')}"
+    return translate
+
+
+@contextmanager
+def _registered(
+    rules: dict[str, Automatic], used: dict[str, Translation], opset: int
+) -> Iterator[None]:
+    """Register fallbacks with TorchScript's exporter, and take them out again."""
+    names: dict[str, dict[str, Automatic]] = {}
+    for name, rule in rules.items():
+        names.setdefault(name.partition(".")[0], {})[name] = rule
+    for operator, versions in names.items():
+        group = registration.registry.get_function_group(operator)
+        usual = None if group is None else group.get(opset)
+        symbolic = _symbolic(operator, versions, usual, used, opset)
+        torch.onnx.register_custom_op_symbolic(operator, symbolic, opset)
+    try:
+        yield
+    finally:
+        for operator in names:
+            torch.onnx.unregister_custom_op_symbolic(operator, opset)
+
+
+def _symbolic(
+    operator: str,
+    versions: dict[str, Automatic],
+    usual: Callable[..., Any] | None,
+    used: dict[str, Translation],
+    opset: int,
+) -> Callable[..., Any]:
+    always = any("torchscript" in rule.always for rule in versions.values())
+
+    def symbolic(g: Any, *inputs: Any, **attributes: Any) -> Any:
+        if usual is not None and not always:
+            try:
+                return usual(g, *inputs, **attributes)
+            except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+                # What it has added to the graph is unused, and goes away.
+                say(f"torch's own translation of {operator} fails: {describe(error)}")
+        from onnxbuild.steps.export import symbolics
+
+        schema = symbolics.read_schema(g.original_node, len(inputs))
+        overload = "default" if schema is None else schema.overload_name or "default"
+        for name, rule in versions.items():
+            if name in {operator, f"{operator}.{overload}"}:
+                return symbolics.translate(_load(name, rule, used), g, schema, inputs, opset)
+        raise torch.onnx.errors.UnsupportedOperatorError(operator, opset, None)
+
+    return symbolic
