@@ -159,7 +159,7 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         name="strict mode cannot follow",
-        pattern=r"(?:^|\.)Unsupported: ([^\n]+)",
+        pattern=r"(?:^|\.)Unsupported: (?!Observed exception)([^\n]+)",
         what="strict mode cannot follow forward: {0}",
         hint="leave out `strict`, or write that part another way",
     ),
