@@ -142,7 +142,7 @@ class Dim:
     multiple_of: AtLeastOne = 1
     """Sizes are multiples of this: of the patch size, say. No other one is tried."""
 
-    verify: tuple[AtLeastOne, ...] = ()
+    verify: tuple[Annotated[int, Limits(minimum=0)], ...] = ()
     """Sizes to visit besides."""
 
 

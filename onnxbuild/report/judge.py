@@ -11,7 +11,7 @@ from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.sources import LARGER, SLOWER, judge_source
 from onnxbuild.report.tokens import judge_tokens
-from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
+from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 
@@ -47,6 +47,7 @@ def judge(
     `export` are the notes of the export that it came from; `source_size` the bytes of the model that its stage
     started from, where that is another than the exported one.
     """
+    precision = own_precision(variant, precision, fidelity)
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),

@@ -411,3 +411,22 @@ def test_a_variant_is_held_against_what_it_comes_from(verify, others, gates, war
     """A gate where that is asked, else a warning; nothing is said twice of what comes from the export."""
     assert len(missed(verify=verify, **others)) == gates
     assert len(missed(verify=verify, level="warning", **others)) == warnings
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "passes"),
+    [
+        pytest.param("v", {"outputs": {"y": {"reference_dtype": "bfloat16"}}}, True, id="outputs"),
+        pytest.param("export", {"model": {"nodes": 1, "half": "bfloat16"}}, True, id="inside"),
+        pytest.param(
+            "v", {"model": {"nodes": 1, "half": "bfloat16"}}, False, id="made so by a stage"
+        ),
+        pytest.param("v", {"outputs": {"y": {"reference_dtype": "float16"}}}, False, id="finer"),
+        pytest.param("v", {}, False, id="float32"),
+    ],
+)
+def test_a_model_that_is_half_in_pytorch_is_judged_as_such(variant, changes, passes):
+    """Its numbers have no more digits, whatever its stages leave as they are."""
+    fidelity = make_fidelity(("example", {"scaled": 0.05, "cosine": 0.998}), **changes)
+
+    assert (missed(fidelity, variant=variant) == []) == passes
