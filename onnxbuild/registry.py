@@ -19,6 +19,7 @@ STAGES = {
     "onnxoptimizer": "onnxbuild.stages.onnxoptimizer.spec:OnnxOptimizer",
     "onnxruntime": "onnxbuild.stages.onnxruntime.spec:OnnxRuntime",
     "onnxscript": "onnxbuild.stages.onnxscript.spec:OnnxScript",
+    "onnxslim": "onnxbuild.stages.onnxslim.spec:OnnxSlim",
     "quantize_dynamic": "onnxbuild.stages.quantize_dynamic.spec:QuantizeDynamic",
     "quantize_static": "onnxbuild.stages.quantize_static.spec:QuantizeStatic",
     "quantize_weights": "onnxbuild.stages.quantize_weights.spec:QuantizeWeights",

@@ -43,6 +43,7 @@ LIBRARIES = [
     ("graph.load", {"google"}, "what protobuf raises on a file that is no model"),
     ("stages.*", {"numpy", "onnx", "onnx_ir", "onnxruntime"}, "stages rewrite graphs"),
     ("stages.onnxoptimizer.*", {"onnxoptimizer"}, "the passes behind the stage"),
+    ("stages.onnxslim.*", {"onnxslim"}, "the extra `slim`"),
     ("stages.onnxscript.*", {"onnxscript"}, "the optimizer behind the stage"),
     (
         "rules.*",
@@ -74,6 +75,7 @@ BROUGHT = {
     "ml_dtypes": "onnx and onnx-ir bring it",
     "omegaconf": "hydra-core brings it",
     "packaging": "hydra-core brings it",
+    "onnxslim": "the extra `slim`",
     "transformers": "the extra `huggingface`",
 }
 
