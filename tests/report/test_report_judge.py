@@ -393,6 +393,27 @@ def test_a_tolerance_of_an_output_that_is_not_there_is_a_missed_gate():
 
 
 @pytest.mark.parametrize(
+    ("verify", "others", "gates", "warnings"),
+    [
+        (Verify(), {"source_size": 101}, 0, 0),
+        (Verify(), {"source_size": 90}, 0, 1),
+        (Verify(), {"source_size": None}, 0, 0),
+        (Verify(), {"source_size": 200, "latency": {"speedup_over_source": 0.5}}, 0, 1),
+        (Verify(), {"source_size": None, "latency": {"speedup_over_source": 0.5}}, 0, 0),
+        (Verify(max_size_ratio_to_source=0.3), {"source_size": 200}, 1, 0),
+        (Verify(max_size_ratio_to_source=0.6), {"source_size": 200}, 0, 0),
+        (Verify(max_size_ratio_to_source=0.6), {"source_size": None}, 1, 0),
+        (Verify(min_speedup_over_source=1.2), {"latency": {"speedup_over_source": 1.1}}, 1, 0),
+        (Verify(min_speedup_over_source=1.2), {"latency": {}}, 1, 0),
+    ],
+)
+def test_a_variant_is_held_against_what_it_comes_from(verify, others, gates, warnings):
+    """A gate where that is asked, else a warning; nothing is said twice of what comes from the export."""
+    assert len(missed(verify=verify, **others)) == gates
+    assert len(missed(verify=verify, level="warning", **others)) == warnings
+
+
+@pytest.mark.parametrize(
     ("variant", "changes", "passes"),
     [
         pytest.param("v", {"outputs": {"y": {"reference_dtype": "bfloat16"}}}, True, id="outputs"),

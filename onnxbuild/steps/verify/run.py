@@ -56,8 +56,8 @@ def verify(work: Work) -> dict[str, Artifact]:
         "model": {
             "nodes": sum(1 for _ in model_nodes(model)),
             "opset": model.opset_imports.get(""),
-            "half": half.name.lower() if (half := half_type(model)) is not None else "",
             "ir_version": model.ir_version,
+            "half": half.name.lower() if (half := half_type(model)) is not None else "",
         }
     }
     example = next(sample for sample in _samples(work, options) if sample.name == "example")
