@@ -39,7 +39,7 @@ def find_first_bad(
     if variant.model.step is variant.exported.step:
         told = _find_module(variant, worst["name"], read)
     else:
-        told = _find_node(variant, worst["name"], read)
+        told = _find_node(variant, worst["name"], _error(worst) or 0.0, read)
     if not told:
         return list(missed)
     return [
@@ -59,11 +59,14 @@ def find_departure(nodes: Sequence[Json], end: float) -> Json | None:
     return next(jumps, max(far, key=_added, default=None))
 
 
-def _find_node(variant: Variant, sample: str, read: Callable[[Output], Json | None]) -> str:
+def _find_node(
+    variant: Variant, sample: str, least: float, read: Callable[[Output], Json | None]
+) -> str:
     errors = read(locate(variant.name, variant.model, variant.exported, variant.fidelity, sample))
     found = errors or {}
     node = find_departure(found.get("nodes", ()), found.get("end", 0.0))
-    if node is None:
+    # Where the error does not show when all results are looked at, nothing can be said of where it begins.
+    if node is None or found["end"] < SHARE * least:
         return ""
     module = node["node"].rpartition("/")[0]
     where = f" in the module {module}" if module else ""

@@ -125,3 +125,10 @@ def test_an_onnx_file_has_no_modules_to_look_at():
     hints, asked = find([NUMBERS], [shape("example", 0.5)], EXPORT, onnx="a.onnx")
 
     assert (hints, asked) == (["allow more"], [])
+
+
+def test_an_error_that_does_not_show_inside_is_not_located():
+    """Results that are looked at one by one may come out otherwise than fused ones."""
+    hints, _ = find([NUMBERS], [shape("example", 10.0)])
+
+    assert hints == ["allow more"]

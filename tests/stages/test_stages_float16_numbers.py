@@ -277,3 +277,17 @@ def test_casts_do_not_cancel(bench, name):
     for node in model.graph.node:
         if node.op_type == "Cast" and casts[node.output[0]] in halves:
             assert casts.get(node.input[0]) not in halves
+
+
+def test_buckets_stay_where_they_are(bench):
+    """A logarithm that is cut to a whole number, as of relative positions: half would lead to the next bucket."""
+    body = (
+        "p = Constant<value_ints = [1, 5, 25, 125]>()  q = Cast<to = 1>(p)  l = Log(q)  d = Div(l, base)"
+        "  c = Cast<to = 7>(d)  g = Gather(table, c)  m = MatMul(x, w)  y = Add(m, g)"
+    )
+    table = np.arange(256, dtype=np.float32).reshape(4, 64)
+    proto = make(body, base=f(np.float32(np.log(5)) * np.float32(1 - 1e-6)), table=table)
+
+    convert_and_compare(bench, proto, noise(4))
+
+    assert set(bench.notes["kept_float32"]) >= {"Log_2", "Div_3"}

@@ -69,6 +69,16 @@ AFTER_SMALL = {"Clip", "Expand", "Identity", "Max", "Pow", "Reshape", "Sqrt", "U
 CANCELLED = 128
 """A difference this much smaller than what it is of has lost seven of half's eleven bits."""
 
+ARITHMETIC = {
+    "Add", "Ceil", "Div", "Exp", "Floor", "Log", "Mod", "Mul", "Pow", "Reciprocal", "Round", "Sqrt", "Sub",
+}  # fmt: skip
+"""Operators by which the numbers come about that are cut to whole ones: buckets, indices, positions."""
+
+WHOLE = {
+    ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.INT8, ir.DataType.UINT8,
+    ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64,
+}  # fmt: skip
+
 ANGLES = {"Cos", "Sin", "Tan"}
 
 LARGEST_ANGLE = 16.0
@@ -185,6 +195,9 @@ class Judgement:
                 self._judge_constant(value, tensor.numpy())
                 release(tensor)
         for graph in model_graphs(self._model):
+            for node in graph:
+                if node.op_type == "Cast" and is_tensor(node.inputs[0], FLOAT):
+                    self._judge_cut(node)
             for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
                 if is_tensor(value, FLOAT):
                     self._judge_value(value)
@@ -301,6 +314,24 @@ class Judgement:
             high = max(known.high for known in sizes)
             if high > LARGEST_EXPONENT:
                 self.stays.keep(node, f"it takes the exponential of numbers up to {high:.4g}")
+
+    def _judge_cut(self, node: ir.Node) -> None:
+        """Keep what computes numbers that are cut to whole ones: a rounding may lead to the next whole number."""
+        to = node.attributes.get("to")
+        if to is None or to.is_ref() or to.value not in WHOLE:
+            return
+        source = node.inputs[0]
+        pending, seen = [source], {source}
+        while pending:
+            value = pending.pop()
+            maker = None if value is None else value.producer()
+            if maker is None or maker.op_type not in MOVES | ARITHMETIC:
+                continue
+            self.stays.keep(maker, f"{node.outputs[0].name} is cut to whole numbers")
+            for one in maker.inputs:
+                if one not in seen and is_tensor(one, FLOAT):
+                    seen.add(one)
+                    pending.append(one)
 
     def _judge_difference(self, node: ir.Node) -> None:
         """Keep a difference of nearly equal numbers, and what gives those: rounded, nothing is left of it."""
