@@ -54,17 +54,11 @@ LIBRARIES = [
     ("rules.nan_to_num.*", {"ml_dtypes"}, "limits of small floats"),
     ("rules.rms_norm.*", {"ml_dtypes"}, "limits of small floats"),
     (
-        "rules.*",
-        {"numpy", "onnx", "onnx_ir", "onnxscript"},
-        "rules translate operators and rewrite graphs",
-    ),
-    (
         "steps.*",
         {"numpy", "onnx", "onnx_ir", "onnxruntime"},
         "steps export, run and compare models",
     ),
-    ("steps.export.*", {"torch"}, "exports live modules"),
-    ("steps.export.*", {"onnxscript"}, "translations of operators, handed to the exporters"),
+    ("steps.export.*", {"onnxscript", "torch"}, "exports live modules"),
     ("steps.model.*", {"torch"}, "loads live modules"),
     ("steps.model.tensors", {"ml_dtypes"}, "bfloat16 between torch and numpy"),
     ("steps.model.weights", {"safetensors"}, "weights, memory-mapped"),

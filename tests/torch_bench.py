@@ -133,6 +133,7 @@ class Bench:
         replace: Any = (),
         dynamic_axes: Any = None,
         description: str = "",
+        beside: Mapping[str, Any] = {},
         **export: Any,
     ) -> Exported:
         """Sample, run the reference and export. Names in shapes are dynamic dimensions."""
@@ -149,6 +150,7 @@ class Bench:
             "export": export,
             "replace": replace,
             "description": description,
+            **beside,
         }
         return self.finish_export(options)
 

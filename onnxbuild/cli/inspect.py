@@ -9,9 +9,9 @@ from typing import Any
 
 from onnxbuild.cli import console
 from onnxbuild.cli.arguments import add_json
-from onnxbuild.cli.runtimes import LEAST_OPSET, find_runtime, say_runtime
 from onnxbuild.core.quantities import show_size
 from onnxbuild.errors import UsageError
+from onnxbuild.recipe.releases import LEAST_OPSET, find_runtime, say_runtime
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

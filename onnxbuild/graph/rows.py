@@ -66,9 +66,8 @@ def looks_up_rows(node: ir.Node) -> bool:
         return False
     table = node.inputs[0]
     tensor = table.const_value if table is not None and table.is_initializer() else None
-    return (
-        tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) == 2  # noqa: PLR2004 - rows and columns
-    )
+    is_table = tensor is not None and len(tensor.shape) == 2  # noqa: PLR2004 - rows and columns
+    return is_table and tensor is not None and tensor.dtype in FLOATS
 
 
 def _why_not(table: ir.Value, op_types: Collection[str]) -> str:

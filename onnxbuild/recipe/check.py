@@ -18,6 +18,7 @@ from onnxbuild.recipe.check_shapes import shape_mistakes
 from onnxbuild.recipe.looking import Looking
 from onnxbuild.recipe.messages import schema_mistakes
 from onnxbuild.recipe.mistakes import KeyPath, Mistake, did_you_mean, dotted
+from onnxbuild.recipe.opsets import opset_mistakes
 from onnxbuild.recipe.sources import Sources
 
 EXPORTING: Mapping[str, Any] = {
@@ -30,9 +31,6 @@ EXPORTING: Mapping[str, Any] = {
 """Keys of ``export`` that do something to a PyTorch model alone, with their usual values."""
 
 MODELS = ("entry", "onnx", "program", "huggingface")
-DYNAMO = range(18, 26)
-TORCHSCRIPT = range(9, 24)
-DEFAULT_OPSET = 18
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -182,25 +180,8 @@ class _Words:
     def export_mistakes(self) -> Iterator[Mistake]:
         export = self.section("export")
         exporter = export.get("exporter", "auto")
-        opset = export.get("opset") if isinstance(export.get("opset"), int) else None
-        number = DEFAULT_OPSET if opset is None else opset
-        if exporter == "dynamo" and number < DYNAMO.start:
-            yield self.mistake(
-                ("export", "opset"),
-                f"the dynamo exporter writes opset {DYNAMO.start} and up, not {number}",
-                "take `exporter: auto` or `exporter: torchscript`",
-            )
-        elif exporter == "torchscript" and number not in TORCHSCRIPT:
-            yield self.mistake(
-                ("export", "opset"),
-                f"the TorchScript exporter writes opset {TORCHSCRIPT[0]} to {TORCHSCRIPT[-1]}, not {number}",
-                "take another opset" if number < TORCHSCRIPT[0] else "take `exporter: dynamo`",
-            )
-        elif exporter == "auto" and number < TORCHSCRIPT[0]:
-            yield self.mistake(
-                ("export", "opset"),
-                f"no exporter writes opset {number}; the oldest is {TORCHSCRIPT[0]}",
-            )
+        for path, what, hint in opset_mistakes(export, self.section("target")):
+            yield self.mistake(path, what, hint)
         for key, only, other in (
             ("keep_initializers_as_inputs", "torchscript", "dynamo"),
             ("custom_opsets", "torchscript", "dynamo"),

@@ -162,6 +162,10 @@ class _Writer:
 
     def union(self, arguments: tuple[Any, ...]) -> dict[str, Any]:
         options = [self.of(argument) for argument in arguments]
+        typed = [option for option in options if option.get("type") not in {None, "null", "string"}]
+        if typed:
+            # Words beside numbers are texts of a pattern, which says nothing of numbers.
+            options = [_words(option) if "enum" in option else option for option in options]
         # One schema where each keyword speaks of one type only: its complaints are plainer than anyOf's.
         kinds = [option.get("type") for option in options]
         if all(isinstance(kind, str) for kind in kinds) and len(set(kinds)) == len(kinds):
@@ -199,6 +203,10 @@ class _Writer:
         else:
             return section
         return {"anyOf": [section, short]}
+
+
+def _words(option: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^({'|'.join(option['enum'])})$"}
 
 
 def _stages(writer: _Writer, registry: Registry) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from onnxbuild.recipe.building import (
 from onnxbuild.recipe.describe import fields_of
 from onnxbuild.recipe.jsonschema import composed_schema, section_schema
 from onnxbuild.recipe.mistakes import KeyPath, Mistake, did_you_mean, dotted
+from onnxbuild.recipe.opsets import opset_words
 from onnxbuild.recipe.rule import Rule
 from onnxbuild.recipe.schema import Recipe
 from onnxbuild.recipe.sources import Sources
@@ -66,6 +67,7 @@ EXAMPLES = {
     "dynamic_axes": "as in dynamic_axes: {x: {0: batch}}",
     "dims": "as in dims: {batch: {min: 1, max: 8}}",
     "export": "as in export: {opset: 18}",
+    "target": 'as in target: {onnxruntime: "1.16"}',
     "replace": "as in replace: {sync_batchnorm: {}}",
     "data": "as in data: {calibration: path/data.py:function}",
     "stages": "as in stages: {slim: onnxoptimizer, fp16: {use: float16, from: slim}}",
@@ -305,6 +307,8 @@ class _Translation:
                     hint = f"it is the file's name; give the recipe a `name:` of {hint}"
             case _:
                 what = f"{name}: {error.message}"
+        if path == ("export", "opset"):
+            what, hint = opset_words(value, self.sources.place(path), what, hint)
         return Mistake(what, place=self.sources.place(path), hint=hint, path=path)
 
     def text_hint(self, kinds: list[str], value: Any, path: KeyPath) -> str:

@@ -150,9 +150,9 @@ class Dim:
 class Export:
     """How the PyTorch model becomes an ONNX graph; see ``torch.onnx.export``."""
 
-    opset: Annotated[int, Limits(minimum=7, maximum=25)] | None = None
+    opset: Annotated[int, Limits(minimum=7, maximum=25)] | Literal["auto"] | None = None
     """The version of the ONNX operator set. The file has this one, or the build fails. 18 if left out; a model
-    that starts from an ONNX file keeps its own then."""
+    that starts from an ONNX file keeps its own then. ``auto`` is the highest that the target runs."""
 
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
     """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 23), or ``auto``: dynamo first where it honours
@@ -188,6 +188,15 @@ class Export:
 
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Written into the model's ``metadata_props``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRuntime:
+    """What the published models are to run on. Bounds their opset and the version of the file format."""
+
+    onnxruntime: str | None = None
+    """A release of onnxruntime, in quotes: ``"1.16"``. Where it is left out, ``opset: auto`` goes by the one that
+    is installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +286,12 @@ class Verify(Tolerance):
     min_speedup: NotNegative | None = None
     """Latency of the exported model over that of this one, at least."""
 
+    max_size_ratio_to_source: NotNegative | None = None
+    """Bytes of the model over bytes of the one that its stage starts from (``from``), at most."""
+
+    min_speedup_over_source: NotNegative | None = None
+    """Latency of the model that its stage starts from over that of this one, at least."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collecting:
@@ -353,6 +368,9 @@ class Recipe:
 
     export: Export = field(default_factory=Export)
     """How it is exported."""
+
+    target: TargetRuntime = field(default_factory=TargetRuntime)
+    """What the published models are to run on."""
 
     replace: Mapping[str, Rule] = field(default_factory=dict)
     """Replacement rules, in order."""

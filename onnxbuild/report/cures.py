@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from onnxbuild.recipe.stage import Stage
@@ -14,15 +15,15 @@ SEARCHES = ("mixed", "auto")
 """Values of ``mode`` that find by themselves what to leave."""
 
 
-def find_cure(stage: Stage | None, node: str) -> str:
-    """Say which option leaves `node` as it was, or makes the stage gentler; empty where the stage has none."""
+def find_cure(stage: Stage | None, nodes: Sequence[str]) -> str:
+    """Say which option leaves `nodes` as they were, or makes the stage gentler; empty where the stage has none."""
     if stage is None:
         return ""
     known = {field.name for field in dataclasses.fields(stage)}
     cures = []
     if getattr(stage, "per_channel", None) is False:
         cures.append("`per_channel: true`")
-    cures += [f"`{name}: [{node}]`" for name in LISTS if name in known]
+    cures += [f"`{name}: [{', '.join(nodes)}]`" for name in LISTS if name in known]
     if "mode" in known:
         offered = _choices(stage, "mode")
         cures += [

@@ -67,7 +67,7 @@ def _find_node(variant: Variant, sample: str, read: Callable[[Output], Json | No
         return ""
     module = node["node"].rpartition("/")[0]
     where = f" in the module {module}" if module else ""
-    cure = find_cure(variant.stage, node["node"])
+    cure = find_cure(variant.stage, [*node.get("of", ()), node["node"]])
     return (
         f"it departs from the exported model at {node['node']!r} ({node['operator']}){where}:"
         f" {_off(node)}; the exported model's values there are from {number(node['low'])} to {number(node['high'])}"

@@ -86,6 +86,8 @@ def replace_calls(
             where="replace",
             hint="export the model itself, before torch.jit.script or trace",
         )
+    # What an earlier rule put around it is the model's own to this one.
+    earlier = "forward" in vars(model)
     forward = model.forward
     watch = _Watch(table, names)
     _around(model, forward, lambda: watch)
@@ -93,6 +95,8 @@ def replace_calls(
         run(model)
     if watch.found:
         _around(model, forward, lambda: Calls(table))
+    elif earlier:
+        model.forward = forward
     else:
         del model.forward
     return model, list(watch.found)

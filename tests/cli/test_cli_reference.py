@@ -8,12 +8,19 @@ import pytest
 import yaml
 
 from onnxbuild import registry
-from onnxbuild.cli import runtimes
 from onnxbuild.cli.opsets import find_operators
-from onnxbuild.cli.runtimes import RUNTIMES, exporters, find_runtime, say_runtime
 from onnxbuild.cli.sections import document, example, list_all
-from onnxbuild.recipe import check
 from onnxbuild.recipe.describe import docs_of, fields_of
+from onnxbuild.recipe.releases import (
+    ONNX,
+    RUNTIMES,
+    Runtime,
+    exporters,
+    find_runtime,
+    runtime_of,
+    say_runtime,
+    tell_number,
+)
 
 
 @pytest.mark.parametrize("table", ["stages", "rules"])
@@ -100,7 +107,7 @@ def test_release_of_onnx_is_told_from_an_opset(onnxbuild) -> None:
     done = onnxbuild("opsets", "1.15")
 
     assert done.returncode == 2
-    assert "1.15 is a release of ONNX, not an opset" in done.stderr
+    assert "1.15 is no opset: that is a release of ONNX" in done.stderr
     assert "its opset is 20" in done.stderr
 
 
@@ -126,17 +133,69 @@ def test_a_model_needs_both_its_opset_and_its_ir_version() -> None:
     """A runtime that knows the opset but not the file format does not run the model."""
     assert say_runtime(find_runtime(19)) == "1.15"
     assert say_runtime(find_runtime(19, 9)) == "1.16"
-    assert say_runtime(find_runtime(23)) == "1.25 or earlier"
+    assert say_runtime(find_runtime(23)) == "1.23"
+    assert runtime_of("1.16.3") == Runtime("1.16", 19, 9)
+    assert runtime_of("0.0.1") is None
     assert find_runtime(99) is None
     assert say_runtime(None) == "none up to 1.32"
 
 
-def test_exporters_are_those_that_the_check_of_recipes_knows() -> None:
-    """The table and the check of `export.opset` say the same."""
-    assert runtimes.DYNAMO == check.DYNAMO
-    assert runtimes.TORCHSCRIPT == check.TORCHSCRIPT
+def test_releases_of_onnx_are_those_that_onnx_knows() -> None:
+    """The table is written out, since planning imports no onnx; a newer onnx must not go unnoticed."""
+    from onnx.helper import VERSION_TABLE
+
+    assert [tuple(row[:3]) for row in VERSION_TABLE] == list(ONNX)
     assert exporters(17) == "torchscript"
     assert exporters(8) == "-"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1.15", "that is a release of ONNX; its opset is 20"),
+        ("1.15.0", "that is a release of ONNX; its opset is 20"),
+        ("v1.20", "that is a release of ONNX; its opset is 25"),
+        ("1.16.3", "that is a release of onnxruntime; it runs opsets up to 19"),
+        ("1.27.0", "that is a release of onnxruntime; it runs opsets up to 26"),
+        ("17", ""),
+        ("9.9", ""),
+        ("eighteen", ""),
+    ],
+)
+def test_releases_are_told_from_opsets(text: str, told: str) -> None:
+    """A number that was given for an opset is told what it is."""
+    assert tell_number(text) == told
+
+
+def test_an_operator_says_since_when_it_is(onnxbuild) -> None:
+    """Its versions, and the name that was meant where there is no such operator."""
+    gelu, wrong = onnxbuild("opsets", "Gelu"), onnxbuild("opsets", "gellu")
+    resize = json.loads(onnxbuild("opsets", "Resize", "--json").stdout)
+
+    assert "opset 20" in gelu.stdout
+    assert "did you mean 'Gelu'?" in wrong.stderr
+    assert wrong.returncode == 2
+    assert resize["since"] == 10
+    assert {11, 13, 18} <= set(resize["versions"])
+
+
+def test_a_model_says_what_runs_it(onnxbuild, tmp_path) -> None:
+    """Which onnxruntime runs it, and the least opset that has its operators as it uses them."""
+    from onnx import TensorProto, helper, save
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xyz"]
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["z"])]
+    graph = helper.make_graph(nodes, "g", value[:1], value[2:])
+    opsets = [helper.make_opsetid("", 19)]
+    save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "m.onnx")
+
+    told = json.loads(onnxbuild("opsets", str(tmp_path / "m.onnx"), "--json").stdout)
+    text = onnxbuild("opsets", str(tmp_path / "m.onnx")).stdout
+
+    assert told["onnxruntime"] == "1.16"
+    assert told["least_opset"] == 14
+    assert told["operators"] == {"Neg": 13, "Relu": 14}
+    assert "1.16 and later" in text
 
 
 def test_schema_is_a_json_schema(onnxbuild) -> None:

@@ -137,6 +137,13 @@ CASES = {
     "publish_nothing": GOOD + "publish: []\n",
     "dynamo_opset": GOOD.replace("opset: 18", "opset: 17, exporter: dynamo"),
     "torchscript_opset": GOOD.replace("opset: 18", "opset: 8, exporter: torchscript"),
+    "opset_is_a_release_of_onnx": GOOD.replace("opset: 18", "opset: 1.15"),
+    "opset_is_a_release_of_onnx_with_a_zero": GOOD.replace("opset: 18", "opset: 1.20"),
+    "opset_is_a_release_of_onnxruntime": GOOD.replace("opset: 18", "opset: 1.16.3"),
+    "opset_is_a_word": GOOD.replace("opset: 18", "opset: newest"),
+    "target_runs_less": GOOD.replace("opset: 18", "opset: 21, ir_version: 10") + "target: {onnxruntime: '1.16'}\n",
+    "target_is_no_release": GOOD + "target: {onnxruntime: newest}\n",
+    "target_is_no_text": GOOD + "target: {onnxruntime: 1.16}\n",
     "auto_opset": GOOD.replace("opset: 18", "opset: 7, keep_initializers_as_inputs: true"),
     "axes": GOOD.replace("  image: {0: batch}", "  image: {4: batch, -1: n, x: m}\n  img: {0: batch}"),
     "axis_sizes": GOOD.replace("range: [0, 1]}", "range: [0, 1]}\n  other: [3, 4]").replace(

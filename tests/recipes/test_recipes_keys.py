@@ -143,7 +143,7 @@ def test_names_and_orders_are_in_no_key(name):
             for stage, use in recipe.stages.items()
         },
         verify={
-            each if each == "default" else f"{each}_new": gates
+            each if each in {"default", "export"} else f"{each}_new": gates
             for each, gates in recipe.verify.items()
         },
         publish=tuple(each if each == "export" else f"{each}_new" for each in recipe.publish),
@@ -198,7 +198,9 @@ def test_inputs_have_an_order():
 SECTIONS = (
     "model",
     "inputs",
+    "constants",
     "outputs",
+    "feeds",
     "dynamic_axes",
     "dims",
     "export",
@@ -238,6 +240,9 @@ def put(value: Any, place: list[str], leaf: Any) -> Any:
         return leaf
     head, *rest = place
     if isinstance(value, Mapping):
+        # Names of inputs have dots of their own.
+        end = max(end for end in range(1, len(place) + 1) if ".".join(place[:end]) in value)
+        head, rest = ".".join(place[:end]), place[end:]
         return {**value, head: put(value[head], rest, leaf)}
     return replace(value, **{head: put(getattr(value, head), rest, leaf)})
 
@@ -248,7 +253,8 @@ FIELDS = [
     for section in SECTIONS
     for place, hint, value in _leaf(None, getattr(read(name), section), section)
     # What no step uses, and what holds nothing to change.
-    if not place.startswith("data.other") and (place, value) != ("replace", {})
+    if not place.startswith("data.other")
+    and (place, value) not in [(empty, {}) for empty in ("replace", "constants", "feeds")]
 ]
 
 

@@ -12,7 +12,7 @@ from onnxbuild.core.ports import Job, MoreSteps
 from onnxbuild.core.step import OWN, Output, Step
 from onnxbuild.core.values import plain
 from onnxbuild.graph import save
-from onnxbuild.recipe.schema import Model, Recipe
+from onnxbuild.recipe.schema import Model, Recipe, Verify
 from onnxbuild.recipe.stage import StageContext
 from onnxbuild.stores.local import LocalStore
 from onnxbuild.worker.work import StepWork
@@ -44,21 +44,27 @@ class Bench:
         np.savez(path, **members)
         return Artifact(kind="arrays", digest=self.store.put_file(str(path)), size=0)
 
-    def apply(self, stage, model, data=None, samples=()):
+    def apply(self, stage, model, data=None, samples=(), reference=(), verify=None):
         """Run a stage's steps; give the artifact. `notes` and `steps` are those of its steps, by label.
 
-        With `samples`, the first of which is the example, the stage may look at what the model does with them.
+        With `samples`, the first of which is the example, the stage may look at what the model does with them, and
+        with `reference` at what PyTorch did.
         """
         known = {(SOURCE, "model"): model, (SOURCE, "data"): data}
         if samples:
             self.put_samples(
                 samples, ["example", *(f"other {number}" for number in range(1, len(samples)))]
             )
+        if reference:
+            known[SOURCE, "reference"] = self.put_items(reference)
         context = StageContext(
             name="it",
-            recipe=Recipe(name="r", model=Model(onnx="m.onnx"), folder=""),
+            recipe=Recipe(
+                name="r", model=Model(onnx="m.onnx"), folder="", verify={"it": verify or Verify()}
+            ),
             data=lambda name: Output(SOURCE, "data"),
             sampling=SAMPLES if self.samples else None,
+            reference=Output(SOURCE, "reference") if reference else None,
         )
         if self.samples:
             known[SAMPLES, "samples"], known[SAMPLES, "shapes"] = self.samples

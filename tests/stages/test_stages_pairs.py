@@ -33,7 +33,10 @@ STAGES = {
     "fusion": TransformerFusion(model_type="bert"),
 }
 
-LEFT_NOTHING = {("convolutional", "static", "float16"): "no weight became half precision"}
+LEFT_NOTHING = {
+    ("convolutional", first, "float16"): "no weight became half precision"
+    for first in ("dynamic", "static")
+}
 """What depends on the network: where all is integers, nothing is left for the second."""
 
 NETWORKS = {"transformer": (transformer, ids), "convolutional": (convolutional, images)}

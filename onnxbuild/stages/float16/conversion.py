@@ -152,7 +152,7 @@ class Conversion:
             elif value.dtype == FLOAT and list(value.uses()):
                 kept[value.name or ""] = _users(value, stays)
                 matter |= value.const_value is not None and value.const_value.size > 1
-        if not halved and (not change.halved or (matter and not searched)):
+        if not searched and not halved and (matter or not change.halved):
             raise StageError("no weight became half precision", hint=_why_none(model, stays))
         reasons = {
             node.name or "": why for node, why in stays.nodes.items() if why and change.could(node)

@@ -16,11 +16,11 @@ from typing import Any
 from onnxbuild.core.ports import MoreSteps, Work
 from onnxbuild.core.step import OWN, Output, Resources, Step
 from onnxbuild.core.values import build
-from onnxbuild.errors import StageError
 from onnxbuild.recipe.tolerances import find_excess
 from onnxbuild.stages.float16.conversion import Conversion
 from onnxbuild.stages.float16.observing import read_ranges
 from onnxbuild.stages.float16.spec import LIBRARIES, MixedOptions, Part, TrialOptions, Tried
+from onnxbuild.stages.float16.tried import refuse
 
 MEASURE = "onnxbuild.steps.verify.trial:measure"
 
@@ -63,6 +63,8 @@ def _judge(options: MixedOptions, errors: Mapping[str, Any]) -> MixedOptions:
     if part.end - part.first > 1:
         middle = (part.first + part.end) // 2
         pending += [Part(first=middle, end=part.end), Part(first=part.first, end=middle)]
+        # The largest goes first, so that what is tried early decides about most.
+        pending.sort(key=_size)
     return replace(options, pending=tuple(pending), tried=tried)
 
 
@@ -101,12 +103,7 @@ def _next(work: Work, state: MixedOptions, names: Sequence[str]) -> Output:
 
 def _finish(state: MixedOptions, names: Sequence[str]) -> Output:
     if not state.accepted:
-        worst = min((trial.excess for trial in state.tried), default=LARGEST)
-        raise StageError(
-            f"with whichever part in half precision, the numbers are at least {worst:.3g} times as far off as"
-            " `verify` allows",
-            hint="allow more under `verify`, or leave the stage out",
-        )
+        raise refuse(state.tried)
     told = [f"{trial.end - trial.first} nodes: {trial.excess:.3g}" for trial in state.tried]
     print("error over what is allowed, by trial: " + json.dumps(told))  # noqa: T201
     return Output(_convert(state, names, state.accepted, state.tried))
@@ -130,7 +127,11 @@ def _convert(
 
 
 def _count(parts: Sequence[Part]) -> int:
-    return sum(part.end - part.first for part in parts)
+    return sum(map(_size, parts))
+
+
+def _size(part: Part) -> int:
+    return part.end - part.first
 
 
 def _first(part: Part) -> int:

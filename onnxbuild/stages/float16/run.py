@@ -19,6 +19,7 @@ from onnxbuild.stages.float16.conversion import Conversion
 from onnxbuild.stages.float16.loading import Search
 from onnxbuild.stages.float16.observing import look
 from onnxbuild.stages.float16.spec import Float16, TrialOptions
+from onnxbuild.stages.float16.tried import refuse
 
 
 def convert(work: Work) -> dict[str, Artifact]:
@@ -33,6 +34,8 @@ def convert_some(work: Work) -> dict[str, Artifact]:
     artifact = _convert(work, options.stage, frozenset(options.halves))
     if options.tried:
         work.notes["trials"] = plain(options.tried)
+        if not work.notes["float16_weights"]:
+            raise refuse(options.tried)
     return {"model": artifact}
 
 

@@ -63,6 +63,9 @@ SMALL_MATTERS = {("Div", 1), ("Log", 0), ("Pow", 0), ("Reciprocal", 0), ("Rsqrt"
 AFTER_SMALL = {"Clip", "Expand", "Identity", "Max", "Pow", "Reshape", "Sqrt", "Unsqueeze"}
 """Operators through which a number that was kept from being zero is on its way to those."""
 
+CANCELLED = 128
+"""A difference this much smaller than what it is of has lost seven of half's eleven bits."""
+
 ANGLES = {"Cos", "Sin", "Tan"}
 
 LARGEST_ANGLE = 16.0
@@ -282,7 +285,9 @@ class Judgement:
         ]
         if not sizes:
             return
-        if node.op_type in SQUARES:
+        if node.op_type in {"Add", "Sub"}:
+            self._judge_difference(node)
+        elif node.op_type in SQUARES:
             largest = max(known.size for known in sizes) ** 2
             if node.op_type == "ReduceL2":
                 after = self._ranges.get(node.outputs[0].name or "")
@@ -293,6 +298,19 @@ class Judgement:
             high = max(known.high for known in sizes)
             if high > LARGEST_EXPONENT:
                 self.stays.keep(node, f"it takes the exponential of numbers up to {high:.4g}")
+
+    def _judge_difference(self, node: ir.Node) -> None:
+        """Keep a difference of nearly equal numbers, and what gives those: rounded, nothing is left of it."""
+        after = self._ranges.get(node.outputs[0].name or "")
+        if after is None or after.size == 0:
+            return
+        for value in node.inputs:
+            known = self._ranges.get(value.name or "") if value is not None else None
+            if value is None or known is None or after.size * CANCELLED >= known.size:
+                continue
+            why = f"{node.outputs[0].name} is a difference of numbers {known.size / after.size:.3g} times as large"
+            self.stays.keep(node, why)
+            self._keep_movers(value, why)
 
     def _is_saturable(self, value: ir.Value) -> bool:
         """Tell whether large negative numbers in a value may as well be half's lowest, wherever it goes."""

@@ -31,22 +31,23 @@ from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import drop_weights, finish
 from onnxbuild.steps.export.folding import fold
+from onnxbuild.steps.export.helping import help_export
 from onnxbuild.steps.export.measure import Problem, compare, judge, measure
 from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.settle import settle
-from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of
+from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower
 from onnxbuild.steps.export.tables import Outputs, fill_tables
 from onnxbuild.steps.export.target import Target, read_target
 from onnxbuild.steps.export.ways import (
-    DEFAULT_OPSET,
     DYNAMO_LEAST,
     Attempt,
     Way,
     exporter_of,
     first_ways,
     next_way,
+    opset_of,
 )
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
@@ -86,6 +87,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     exporters.refuse(options.export)
     way = next_way(options.export, options.attempts)
     assert way is not None  # noqa: S101 - a step is made for a way
+    options = lower(options, way)
     # What one exporter found doubtful holds for the next, too: they are of the model.
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
     trial = exporters.Trial(way, doubts, changed=changed)
@@ -94,12 +96,21 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
         seeds.restore()
         return _measure_without(name, work, options, target, way)
 
+    def blame() -> str:
+        return _blame(work, rules, trial.problems, without)
+
     try:
         artifact, problems = _export_with(trial, work, options, target, adapter, values, rules)
     except ExportError as error:
-        return _go_on(
-            work, given, trial, error, lambda: _blame(work, rules, trial.problems, without)
-        )
+        helped = _help(work, options, adapter, rules, run, f"{way}: {error.what.splitlines()[0]}")
+        if helped is None:
+            return _go_on(work, given, trial, error, blame)
+        adapter = helped
+        trial = exporters.Trial(way, doubts)
+        try:
+            artifact, problems = _export_with(trial, work, options, target, adapter, values, rules)
+        except ExportError as other:
+            return _go_on(work, given, trial, other, blame)
     _blame(work, rules, problems, without)
     _note_success(work, options, way)
     return {"model": _keep(work, options, adapter, values, artifact)}
@@ -139,6 +150,27 @@ def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
                 hint="draw random numbers in __init__, where each step has the same seed, not in forward;"
                 " or, if one of its files was edited during the build, run again",
             )
+
+
+def _help(
+    work: Work,
+    options: ExportOptions,
+    adapter: Adapter,
+    rules: Rules,
+    run: Callable[[nn.Module], object],
+    why: str,
+) -> Adapter | None:
+    """Give the model with the rules that step in where a way has failed; None where they find nothing."""
+    if not options.export.auto_rules:
+        return None
+    model, fired = help_export(adapter.model, [rule["run"] for rule in options.replace], run, why)
+    if not fired:
+        return None
+    say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
+    rules.add(fired)
+    helped = Adapter(model, adapter.inputs, options.outputs, options.constants)
+    helped.predict(read_item(work.input("samples"), 0))
+    return helped
 
 
 def _go_on(
@@ -231,7 +263,7 @@ def _check(
     adapter: Adapter,
 ) -> tuple[Artifact, list[Problem]]:
     """Make the graph what the recipe asks, and keep it if it is the model at every sample."""
-    settle(model, target, options.export.opset or DEFAULT_OPSET)
+    settle(model, target, opset_of(options.export))
     if options.export.constant_folding:
         work.notes["constant_folding"] = fold(model)
     finish(model, options)
@@ -285,7 +317,7 @@ def _measure_without(
             trial, adapter, adapter.tensors(trace), target, options, work
         )
     rules.replace_nodes(graph, folded=options.export.constant_folding)
-    settle(graph, target, options.export.opset or DEFAULT_OPSET)
+    settle(graph, target, opset_of(options.export))
     finish(graph, options)
     return worst(_measure(work, put(graph, work.store), target))
 

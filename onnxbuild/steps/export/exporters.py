@@ -28,7 +28,7 @@ from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.measure import Problem
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST, Doubt, Stage, Way
+from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
 from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.user import log_traceback, say
@@ -39,7 +39,7 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 
 def refuse(export: Export) -> None:
     """Raise `ExportError` when the exporter that is asked for cannot honour the rest of the section."""
-    opset = export.opset or DEFAULT_OPSET
+    opset = opset_of(export)
     if export.exporter == "dynamo" and opset < DYNAMO_LEAST:
         raise ExportError(
             f"the dynamo exporter writes opset {DYNAMO_LEAST} and up; opset {opset} was asked for",
@@ -62,7 +62,7 @@ def refuse(export: Export) -> None:
 
 def is_converted(way: Way, export: Export) -> bool:
     """True if the exporter cannot write the opset, so that onnx converts what it wrote."""
-    return way != "torchscript" and (export.opset or DEFAULT_OPSET) < DYNAMO_LEAST
+    return way != "torchscript" and opset_of(export) < DYNAMO_LEAST
 
 
 MOST_CAPTURES = 3
@@ -132,7 +132,7 @@ def _dynamo(
     trial: Trial,
 ) -> ir.Model:
     export = options.export
-    opset = export.opset or DEFAULT_OPSET
+    opset = opset_of(export)
     # Without names first. Named dimensions are contracts: torch refuses a model that holds for some sizes
     # only, or where one dimension follows from another, and a second capture costs as much as the first.
     # The declared names come afterwards, and the checks see what came out.
@@ -323,7 +323,7 @@ def _trace(
         values,
         path,
         dynamo=False,
-        opset_version=export.opset or DEFAULT_OPSET,
+        opset_version=opset_of(export),
         input_names=[port.name for port in target.inputs],
         output_names=[port.name for port in target.outputs],
         dynamic_axes={

@@ -32,6 +32,9 @@ def finish(model: ir.Model, options: ExportOptions) -> None:
                 hint=f"say `keep_initializers_as_inputs: true`, or {INITIALIZERS_FREE} and more",
             )
         model.ir_version = export.ir_version
+    elif options.highest_ir is not None and model.ir_version > options.highest_ir:
+        # What came with later ones are types and properties that an opset of its time does not use.
+        model.ir_version = options.highest_ir
     for domain, version in export.custom_opsets.items():
         # The exporter names only those that a node is of.
         model.opset_imports.setdefault(domain, version)

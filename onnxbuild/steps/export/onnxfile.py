@@ -33,7 +33,8 @@ def export_onnx(work: Work, options: ExportOptions, target: Target) -> Artifact:
         raise ModelError(f"there is no file {path}", where="model.onnx")
     touch_external_data(path)
     _check(path)
-    model = _convert(path, options.export.opset)
+    opset = options.export.opset
+    model = _convert(path, opset if isinstance(opset, int) else None)
     rules = Rules(options.replace)
     rules.replace_nodes(model, folded=False)
     work.notes |= rules.notes()

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 from torch import nn
 
 from onnxbuild.recipe.schema import Export
 from onnxbuild.steps.export import replace
 from onnxbuild.steps.export.automatic import completed
 from onnxbuild.steps.export.folding import fold
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, DYNAMO_LEAST
+from onnxbuild.steps.export.ways import DYNAMO_LEAST, opset_of
 
 
 class Rules:
@@ -22,6 +23,7 @@ class Rules:
     def __init__(self, rules: Sequence[Mapping[str, Any]]) -> None:
         self._rules = rules
         self._fired: dict[str, dict[str, Any]] = {}
+        self._helped: list[dict[str, Any]] = []
         self._automatic: list[dict[str, Any]] = []
 
     @property
@@ -34,8 +36,12 @@ class Rules:
         """Give the step's notes: where each rule fired, in the recipe's order."""
         names = [rule["name"] for rule in self._rules]
         found = [self._fired[name] for name in names if name in self._fired]
-        found += self._automatic
+        found += [*self._helped, *self._automatic]
         return {"rules": found} if found else {}
+
+    def add(self, fired: Sequence[dict[str, Any]]) -> None:
+        """Add where rules fired that have stepped in by themselves."""
+        self._helped += fired
 
     def replace_modules(self, model: nn.Module, run: Callable[[nn.Module], object]) -> nn.Module:
         """Apply the module rules, before the export."""
@@ -48,7 +54,7 @@ class Rules:
     def translated(self, exporter: str, export: Export) -> Iterator[None]:
         """Have an exporter use the operator rules inside of the block."""
         rules = replace.of_level(self._rules, "operator")
-        opset = export.opset or DEFAULT_OPSET
+        opset = opset_of(export)
         opset = max(opset, DYNAMO_LEAST) if exporter == "dynamo" else opset
         if not rules:
             with self._completed(exporter, opset, export, ()):
@@ -96,6 +102,9 @@ class Rules:
         rules = replace.of_level(self._rules, "graph")
         if rules and folded:
             fold(model)
+        if rules:
+            # TorchScript's graphs tell no ranks but of inputs and outputs, and patterns ask for them.
+            ShapeInferencePass()(model)
         self._note(replace.replace_nodes(model, rules))
 
     def _note(self, fired: Sequence[dict[str, Any]]) -> None:

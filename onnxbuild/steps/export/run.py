@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from onnxbuild.recipe.opsets import DEFAULT_OPSET
 from onnxbuild.steps.export import exporters
 from onnxbuild.steps.export.attempts import export
 from onnxbuild.steps.export.translations import keep_translations
-from onnxbuild.steps.export.ways import DEFAULT_OPSET
 
 __all__ = ["export", "warm"]
 

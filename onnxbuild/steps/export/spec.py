@@ -9,8 +9,10 @@ from typing import Any
 
 from onnxbuild.core.step import OWN, Output, Step
 from onnxbuild.core.values import plain
+from onnxbuild.recipe.opsets import DEFAULT_OPSET, find_ir, find_opset
+from onnxbuild.recipe.releases import TORCHSCRIPT
 from onnxbuild.recipe.schema import Dim, Export, Input, Model, Recipe
-from onnxbuild.steps.export.ways import DEFAULT_OPSET, Attempt, Way, first_ways, next_way
+from onnxbuild.steps.export.ways import Attempt, Way, first_ways, next_way
 from onnxbuild.steps.reference.spec import bare_inputs, model_libraries
 
 RUN = "onnxbuild.steps.export.run:export"
@@ -49,6 +51,12 @@ class ExportOptions:
     description: str = ""
     """Becomes the model's doc string."""
 
+    is_highest: bool = False
+    """The opset is the highest that the target runs: a way that writes only lower ones gives its own highest."""
+
+    highest_ir: int | None = None
+    """The highest version of the file format that the target reads."""
+
     folder: str | None = None
     """The recipe's folder, relative to the project root: where further attempts run as well."""
 
@@ -62,8 +70,11 @@ class ExportOptions:
 def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
     """Export the recipe's model; `expected` is the reference that the result is compared with."""
     settings = recipe.export
-    if recipe.model.onnx is None and settings.opset is None:
-        settings = changed(settings, opset=DEFAULT_OPSET)
+    opset = find_opset(settings, recipe.target)
+    if recipe.model.onnx is None and opset is None:
+        opset = DEFAULT_OPSET
+    is_highest = settings.opset == "auto"
+    settings = changed(settings, opset=opset)
     # How a published model is laid out in files changes nothing in the graph.
     settings = changed(settings, external_data="auto")
     options = ExportOptions(
@@ -82,6 +93,8 @@ def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
             for name, rule in recipe.replace.items()
         ),
         description=recipe.description,
+        is_highest=is_highest,
+        highest_ir=find_ir(recipe.target),
         folder=recipe.folder,
         variables=recipe.pass_env,
     )
@@ -107,6 +120,14 @@ def attempt_again(options: ExportOptions, failed: Attempt) -> Output | None:
     label = label_of(way, len(attempts))
     # One more failure, and there may be nothing left to grow into: the step says so itself then.
     return Output(_step(changed(options, attempts=attempts), inputs, RUN, label, may_grow=True))
+
+
+def lower(options: ExportOptions, way: Way) -> ExportOptions:
+    """Give the options of a way that does not write the highest opset of the target, where that is what is asked."""
+    opset = options.export.opset
+    if not options.is_highest or way != "torchscript" or not isinstance(opset, int):
+        return options
+    return changed(options, export=changed(options.export, opset=min(opset, TORCHSCRIPT[-1])))
 
 
 def label_of(way: Way, number: int) -> str:

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from onnxbuild.recipe.opsets import DEFAULT_OPSET
 from onnxbuild.recipe.schema import Export
-
-DEFAULT_OPSET = 18
-"""What a PyTorch model is exported to where the recipe asks for no opset."""
 
 DYNAMO_LEAST = 18
 """The lowest opset that dynamo writes; asked for a lower one, it gives this."""
+
+
+def opset_of(export: Export) -> int:
+    """Give the opset of an export, which a plan has made a number."""
+    return export.opset if isinstance(export.opset, int) else DEFAULT_OPSET
+
 
 Way: TypeAlias = Literal["dynamo", "torchscript", "dynamo strict"]
 """An exporter, and how it is called."""
@@ -54,7 +58,7 @@ def exporter_of(way: Way) -> str:
 
 def first_ways(export: Export) -> tuple[tuple[Way, ...], str]:
     """Give the ways that a recipe allows, in order, and why these."""
-    opset = export.opset or DEFAULT_OPSET
+    opset = opset_of(export)
     dynamo: Way = "dynamo strict" if export.strict else "dynamo"
     strict: tuple[Way, ...] = () if export.strict else ("dynamo strict",)
     if export.exporter == "dynamo":

@@ -21,7 +21,7 @@ from torch.utils._pytree import TreeSpec
 from onnxbuild.errors import ModelError
 from onnxbuild.steps.model.caches import PARAMETER, is_transformer
 from onnxbuild.steps.model.flatten import Path, flatten, name_outputs
-from onnxbuild.steps.model.names import match_outputs
+from onnxbuild.steps.model.names import match_outputs, name_caches
 from onnxbuild.steps.model.structure import Make, Node, assemble, grow, hints_of
 from onnxbuild.steps.model.tensors import to_numpy, to_torch
 from onnxbuild.steps.model.user import say, user_code
@@ -111,7 +111,7 @@ class Adapter:
         )
         with user_code(f"the model fails on inputs of these shapes ({sizes})"):
             found = self.run(values)
-        given = tuple(name_outputs([path for path, _ in found]))
+        given = name_caches(name_outputs([path for path, _ in found]), self.inputs)
         if self.outputs is None:
             if not given:
                 raise ModelError("the model returns no tensor", where="outputs")

@@ -29,9 +29,6 @@ def flatten(value: Any, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]]:
         if value.layout != torch.strided:
             raise _refusal(path, "a sparse tensor")
         yield path, value
-    elif is_cache(type(value)):
-        for inner, tensor in flatten_cache(value):
-            yield (*path, *inner), tensor
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from flatten(item, (*path, str(key)))
@@ -44,6 +41,10 @@ def flatten(value: Any, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]]:
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from flatten(getattr(value, field.name), (*path, field.name))
+    # Last: dynamo's strict mode, which follows this too, cannot go through the bases of a class.
+    elif is_cache(type(value)):
+        for inner, tensor in flatten_cache(value):
+            yield (*path, *inner), tensor
     else:
         raise _refusal(path, f"a {type(value).__name__}")
 

@@ -38,5 +38,14 @@ def match_outputs(
     return tuple(declared), tuple(range(len(given)))
 
 
+def name_caches(given: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
+    """Call the cache that a model gives ``present`` where it takes one of the same names: a graph has each once."""
+    start = "past_key_values."
+    return tuple(
+        f"present.{name.removeprefix(start)}" if name.startswith(start) and name in inputs else name
+        for name in given
+    )
+
+
 def _count(number: int) -> str:
     return f"{number} output" if number == 1 else f"{number} outputs"

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
 
 from onnxbuild.arrays import Array
 from onnxbuild.errors import ModelError
@@ -24,25 +23,18 @@ def run_inside(
     threads: int,
     item: Mapping[str, Array],
     types: Collection[str],
-    fed: Mapping[str, Array] | None = None,
 ) -> list[tuple[onnx.NodeProto, str, Array]]:
     """Run a model and give, in the graph's order, what its nodes give: (node, name, values).
 
     Only results whose type is among `types` (onnxruntime's words), and none from inside subgraphs. As
     each is an output now, onnxruntime fuses nothing and rounds each to its type; but what comes after it may
-    be computed from the number before it was rounded. In place of the results in `fed`, the nodes after
-    them get the half values given there, and they are not among the results. Raises `ModelError`.
+    be computed from the number before it was rounded. Raises `ModelError`.
     """
-    fed = fed or {}
     proto = runnable(path)
     if len(proto.graph.node) > MOST_NODES:
         raise ModelError(f"it has {len(proto.graph.node)} nodes, too many to look at each")
     makers = {name: node for node in proto.graph.node for name in node.output if name}
     known = {value.name for value in proto.graph.output}
-    for name in fed:
-        node = makers.pop(name)
-        node.output[list(node.output).index(name)] = f"{name} as computed"
-        proto.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT16, None))
     proto.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in makers if name not in known
     )
@@ -50,7 +42,7 @@ def run_inside(
         proto.SerializeToString(), threads, lambda options: sessions.find_weights(options, path)
     )
     names = [name for name in makers if runner.outputs[name] in types]
-    values: dict[str, Any] = runner.run({**item, **fed}, "the sample", names)
+    values: dict[str, Any] = runner.run(item, "the sample", names)
     return [(makers[name], name, values[name]) for name in names]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -114,8 +115,12 @@ def _trace(variant: Side, measured: Mapping[str, Mapping[str, float]]) -> dict[s
     return found
 
 
-def _describe(exported: ir.Node | None, made: ir.Node | None, result: str) -> dict[str, str]:
-    """Give what people need to find a node: its name in the exported model, the operator in the variant."""
+def _describe(exported: ir.Node | None, made: ir.Node | None, result: str) -> dict[str, Any]:
+    """Give what people need to find a node: its name in the exported model, the one that made it in the variant.
+
+    For sums and differences also the nodes that it is ``of``: it cannot be nearer than they are, and may be
+    far smaller.
+    """
     name = exported.name if exported is not None else ""
     kind = exported.op_type if exported is not None else ""
     return {
@@ -123,4 +128,11 @@ def _describe(exported: ir.Node | None, made: ir.Node | None, result: str) -> di
         "operator": kind,
         "made_by": made.name or made.op_type if made is not None else "",
         "result": result,
+        "of": [
+            maker.name or ""
+            for value in exported.inputs
+            if value is not None and (maker := value.producer()) is not None
+        ]
+        if exported is not None and kind in {"Add", "Sub"}
+        else [],
     }

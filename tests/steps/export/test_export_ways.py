@@ -87,3 +87,16 @@ def test_a_model_that_one_way_alone_exports(bench, text, tried, used):
     assert [attempt["exporter"] for attempt in result.notes["attempts"]][-1] == used
     assert result.shapes()["x"] == ["batch", 4]
     assert result.worst() < 1e-6
+
+
+@pytest.mark.e2e
+def test_a_target_bounds_the_file(bench):
+    """IR version and opset are such that the target reads it; a way that writes lower opsets gives its highest."""
+    bench.write("net.py", SCRIPT_ONLY)
+    x = {"x": {"shape": ["batch", 4]}}
+
+    result = bench.export("net.py:Net", x, opset=25, beside={"is_highest": True, "highest_ir": 9})
+
+    assert result.notes["exporter"]["name"] == "torchscript"
+    assert result.model.opset_imports[""] == 23
+    assert result.model.ir_version <= 9
