@@ -157,8 +157,7 @@ class Export:
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
     """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 23), or ``auto``: dynamo first where it honours
     the opset, else TorchScript; then the other (below 18 converted from dynamo's 18), and at last dynamo in strict
-    mode, where what went before fails, fixes a dynamic dimension or gives other numbers. Each attempt is a step,
-    and kept."""
+    mode, where what went before fails, fixes a dynamic dimension or gives other numbers."""
 
     constant_folding: bool = True
     """Compute at build time what depends on constants alone."""
@@ -176,8 +175,7 @@ class Export:
     """Trace with TorchDynamo's strict mode, which follows Python more closely. Dynamo only."""
 
     auto_rules: bool = True
-    """Have built-in rules step in for operators that an exporter cannot translate, or translates wrongly. The log
-    and build.json say which did."""
+    """Have built-in rules step in where an export fails without them; the log and build.json say which did."""
 
     ir_version: Annotated[int, Limits(minimum=3)] | None = None
     """The version of the file format; the exporter's own if left out."""
@@ -195,8 +193,7 @@ class TargetRuntime:
     """What the published models are to run on. Bounds their opset and the version of the file format."""
 
     onnxruntime: str | None = None
-    """A release of onnxruntime, in quotes: ``"1.16"``. Where it is left out, ``opset: auto`` goes by the one that
-    is installed."""
+    """A release of onnxruntime, in quotes: ``"1.16"``. Left out, ``opset: auto`` goes by the installed one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +245,7 @@ class Tolerance:
     """Cosine of the angle between output and reference, over all samples of a shape: at least this."""
 
     scaled_per_channel: NotNegative | None = None
-    """The largest error of a channel over that channel's largest value, along axis 1 and along the last.
-    Given, it is a gate beside the others."""
+    """The largest error of a channel over its own largest value, on axis 1 and on the last; a gate besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
