@@ -15,6 +15,7 @@ __all__ = [
     "constant_of",
     "is_rules",
     "need_opset",
+    "over_root",
     "pattern",
     "places_of",
     "reduces_last",
@@ -28,6 +29,18 @@ def constant_of(value: ir.Value | None) -> float | None:
     if tensor is None or tensor.size != 1:
         return None
     return float(tensor.numpy().item())
+
+
+def over_root(op: Any, value: Any, square: Any) -> Any:
+    """Make the pattern of a value over the square root of another, however that is written."""
+    root = op.Sqrt(square)
+    forms = [
+        op.Div(value, root),
+        op.Mul(value, op.Reciprocal(root)),
+        op.Mul(value, op.Div(1.0, root)),
+    ]
+    # Without a tag, onnxscript cannot commute it.
+    return pattern.OrValue(forms, tag_var="form")
 
 
 def reduces_last(value: ir.Value) -> bool:
@@ -67,10 +80,15 @@ def is_rules(value: Any) -> bool:
     )
 
 
-def rewrite(model: ir.Model, rules: Any) -> list[str]:
-    """Apply the rules to the model, in place; give the nodes where one fired, in the graph's order."""
+def rewrite(model: ir.Model, rules: Any, *, commute: bool = False) -> list[str]:
+    """Apply the rules to the model, in place; give the nodes where one fired, in the graph's order.
+
+    With `commute`, the terms of sums and the factors of products may stand in either order.
+    """
     if isinstance(rules, pattern.RewriteRule):
         rules = [rules]
+    if commute:
+        rules = [other for rule in rules for other in rule.commute()]
     places: list[str] = []
     _RuleSet([_Recorded(rule, places) for rule in rules]).apply_to_model(model)
     if places:
@@ -114,6 +132,10 @@ class _Recorded:
         found = self._rule.try_rewrite(model, graph, node, **options)
         if found is not None:
             self._places.append(node.name or node.op_type)
+            # What comes next may ask for ranks, too.
+            for old, new in zip(found.match.outputs, found.new_outputs, strict=True):
+                new.shape = new.shape or old.shape
+                new.type = new.type or old.type
         return found
 
 

@@ -120,3 +120,52 @@ def test_a_name_that_is_taken_is_refused():
     """Two values of one name would be one."""
     with pytest.raises(ExportError, match="another value has that name"):
         apply("rename", read("rename", "before"), values={"first": "val_0"})
+
+
+NET = """
+    import math
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.full([4], 2.0))
+            self.bias = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            apart = x - x.mean(-1, keepdim=True)
+            root = torch.sqrt(apart.pow(2).mean(-1, keepdim=True) + 1e-6)
+            y = self.scale * (apart / root) + self.bias
+            z = self.scale * (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-6))
+            scores = z @ z.transpose(-1, -2) / math.sqrt(4)
+            w = torch.softmax(scores, -1) @ z
+            return 0.5 * w * (1 + torch.tanh(math.sqrt(2 / math.pi) * (w + 0.044715 * torch.pow(w, 3.0))))
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_what_either_exporter_writes_is_fused(bench, exporter):
+    """Formulas as people write them come out as the operators that they are, with their numbers."""
+    names = ["fuse_layer_norm", "fuse_rms_norm", "fuse_attention", "fuse_gelu"]
+    rules = [
+        {
+            "name": name,
+            "level": "graph",
+            "run": f"onnxbuild.rules.{name}.run:apply",
+            # Of what dynamo's own optimizer has fused, nothing is left to do.
+            "options": {"optional": True},
+        }
+        for name in names
+    ]
+    bench.write("net.py", NET)
+
+    result = bench.export(
+        "net.py:Net", {"x": {"shape": ["batch", 2, "sequence", 4]}},
+        exporter=exporter, opset=23, replace=rules,
+    )  # fmt: skip
+
+    assert sum(item["count"] for item in result.notes["rules"]) >= 3
+    assert {*result.operators()} == {"LayerNormalization", "RMSNormalization", "Attention", "Gelu"}
+    assert result.worst() < 1e-4

@@ -19,7 +19,9 @@ def apply(model: ir.Model, options: Mapping[str, Any]) -> list[str]:
     """Fuse every GELU, exact or by tanh; give the nodes."""
     del options
     need_opset(model, SINCE, "Gelu")
-    return rewrite(model, [kind.rule() for kind in (_Exact, _ExactLast, _Tanh, _TanhLast)])
+    return rewrite(
+        model, [kind.rule() for kind in (_Exact, _ExactLast, _Tanh, _TanhLast)], commute=True
+    )
 
 
 def _are(**wanted: tuple[ir.Value, float]) -> bool:

@@ -7,7 +7,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxbuild.rules.patterns import constant_of, need_opset, pattern, reduces_last, rewrite
+from onnxbuild.rules.patterns import (
+    constant_of,
+    need_opset,
+    over_root,
+    pattern,
+    reduces_last,
+    rewrite,
+)
 
 SINCE = 17
 
@@ -16,7 +23,7 @@ def apply(model: ir.Model, options: Mapping[str, Any]) -> list[str]:
     """Fuse every layer normalization over the last axis; give the nodes."""
     del options
     need_opset(model, SINCE, "LayerNormalization")
-    return rewrite(model, [_Fuse.rule()])
+    return rewrite(model, [_Fuse.rule()], commute=True)
 
 
 class _Fuse(pattern.RewriteRuleClassBase):  # type: ignore[misc]
@@ -25,16 +32,16 @@ class _Fuse(pattern.RewriteRuleClassBase):  # type: ignore[misc]
             x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["mean"]
         )
         apart = op.Sub(x, mean)
-        square = pattern.OrValue([op.Mul(apart, apart), op.Pow(apart, 2.0)])
+        square = pattern.OrValue([op.Mul(apart, apart), op.Pow(apart, 2.0)], tag_var="power")
         variance = op.ReduceMean(
             square, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["variance"]
         )
-        normal = op.Div(apart, op.Sqrt(op.Add(variance, epsilon)))
+        normal = over_root(op, apart, op.Add(variance, epsilon))
         return op.Add(op.Mul(normal, scale), bias)
 
     def check(
         self, context: Any, x: ir.Value, scale: ir.Value, bias: ir.Value, epsilon: ir.Value,
-        mean: ir.Value, variance: ir.Value,
+        mean: ir.Value, variance: ir.Value, **_: Any,
     ) -> bool:  # fmt: skip
         del context, x
         rows = [value.shape for value in (scale, bias)]

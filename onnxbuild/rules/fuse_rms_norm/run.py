@@ -9,7 +9,14 @@ import onnx_ir as ir
 
 from onnxbuild.core.values import build
 from onnxbuild.rules.fuse_rms_norm.spec import FuseRmsNorm
-from onnxbuild.rules.patterns import constant_of, need_opset, pattern, reduces_last, rewrite
+from onnxbuild.rules.patterns import (
+    constant_of,
+    need_opset,
+    over_root,
+    pattern,
+    reduces_last,
+    rewrite,
+)
 
 SINCE = 23
 
@@ -21,7 +28,7 @@ def apply(model: ir.Model, options: Mapping[str, Any]) -> list[str]:
     if rule.target == "onnx":
         need_opset(model, SINCE, "RMSNormalization")
     name = "RMSNormalization" if opset >= SINCE else "SimplifiedLayerNormalization"
-    return rewrite(model, [_Fuse.rule(name), _FuseReciprocal.rule(name)])
+    return rewrite(model, [_Fuse.rule(name)], commute=True)
 
 
 class _Fuse(pattern.RewriteRuleClassBase):  # type: ignore[misc]
@@ -29,18 +36,21 @@ class _Fuse(pattern.RewriteRuleClassBase):  # type: ignore[misc]
         super().__init__()
         self.fused = fused
 
-    def _root(self, op: Any, x: Any, epsilon: Any) -> Any:
-        square = pattern.OrValue([op.Mul(x, x), op.Pow(x, 2.0)])
+    def pattern(self, op: Any, x: Any, scale: Any, epsilon: Any) -> Any:
+        square = pattern.OrValue([op.Mul(x, x), op.Pow(x, 2.0)], tag_var="power")
         mean = op.ReduceMean(
             square, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["mean"]
         )
-        return op.Sqrt(op.Add(mean, epsilon))
-
-    def pattern(self, op: Any, x: Any, scale: Any, epsilon: Any) -> Any:
-        return op.Mul(op.Div(x, self._root(op, x, epsilon)), scale)
+        return op.Mul(over_root(op, x, op.Add(mean, epsilon)), scale)
 
     def check(
-        self, context: Any, x: ir.Value, scale: ir.Value, epsilon: ir.Value, mean: ir.Value
+        self,
+        context: Any,
+        x: ir.Value,
+        scale: ir.Value,
+        epsilon: ir.Value,
+        mean: ir.Value,
+        **_: Any,
     ) -> bool:
         del context, x
         is_row = scale.shape is not None and len(scale.shape) == 1
@@ -48,8 +58,3 @@ class _Fuse(pattern.RewriteRuleClassBase):  # type: ignore[misc]
 
     def rewrite(self, op: Any, x: ir.Value, scale: ir.Value, epsilon: ir.Value, **_: Any) -> Any:
         return getattr(op, self.fused)(x, scale, axis=-1, epsilon=constant_of(epsilon))
-
-
-class _FuseReciprocal(_Fuse):
-    def pattern(self, op: Any, x: Any, scale: Any, epsilon: Any) -> Any:
-        return op.Mul(op.Mul(x, op.Reciprocal(self._root(op, x, epsilon))), scale)

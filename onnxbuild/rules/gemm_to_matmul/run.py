@@ -17,7 +17,7 @@ def apply(model: ir.Model, options: Mapping[str, Any]) -> list[str]:
 
 
 def _product(op: Any, a: ir.Value, b: ir.Value, out: ir.Value) -> Any:
-    attributes = out.producer().attributes  # type: ignore[union-attr]
+    attributes = out.producer().attributes
     left, right = (
         op.Transpose(value, perm=[1, 0])
         if name in attributes and attributes[name].as_int()
@@ -29,7 +29,7 @@ def _product(op: Any, a: ir.Value, b: ir.Value, out: ir.Value) -> Any:
 
 def _is_plain(out: ir.Value) -> bool:
     """True if the products are not weighed."""
-    attributes = out.producer().attributes  # type: ignore[union-attr]
+    attributes = out.producer().attributes
     return all(
         name not in attributes or attributes[name].as_float() == 1.0 for name in ("alpha", "beta")
     )

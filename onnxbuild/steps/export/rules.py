@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
 from torch import nn
 
 from onnxbuild.recipe.schema import Export
@@ -101,6 +102,9 @@ class Rules:
         rules = replace.of_level(self._rules, "graph")
         if rules and folded:
             fold(model)
+        if rules:
+            # TorchScript's graphs tell no ranks but of inputs and outputs, and patterns ask for them.
+            ShapeInferencePass()(model)
         self._note(replace.replace_nodes(model, rules))
 
     def _note(self, fired: Sequence[dict[str, Any]]) -> None:
