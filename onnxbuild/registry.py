@@ -57,6 +57,7 @@ RULES = {
     "triangle": "onnxbuild.rules.triangle.spec:Triangle",
     "unfold": "onnxbuild.rules.unfold.spec:Unfold",
     "unique": "onnxbuild.rules.unique.spec:Unique",
+    "unwrap": "onnxbuild.rules.unwrap.spec:Unwrap",
     "weight_norm": "onnxbuild.rules.weight_norm.spec:WeightNorm",
 }
 
