@@ -36,6 +36,7 @@ RULES = {
     "custom_operator": "onnxbuild.rules.custom.spec:CustomOperator",
     "dropout": "onnxbuild.rules.dropout.spec:Dropout",
     "einsum": "onnxbuild.rules.einsum.spec:Einsum",
+    "fake_quant": "onnxbuild.rules.fake_quant.spec:FakeQuant",
     "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",
     "grid_sample": "onnxbuild.rules.grid_sample.spec:GridSample",
     "interpolate": "onnxbuild.rules.interpolate.spec:Interpolate",
