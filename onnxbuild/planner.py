@@ -38,6 +38,8 @@ class Variant:
     gates: Verify
     model: Output
     exported: Output
+    source: Output
+    """What its last stage started from; the exported model itself for that and for its first stages."""
     fidelity: Output
     latency: Output | None = None
     """None for the exported model itself, with which the others are compared."""
@@ -174,9 +176,10 @@ def _variants(recipe: Recipe) -> list[Variant]:
         gates = recipe.verify_of(name)
         model = outputs[name]
         sampling, expected = visit(name)
+        source = exported if name == "export" else outputs[recipe.stages[name].from_]
         optional: dict[str, Output] = {}
         if model is not exported:
-            optional["latency"] = benchmark(recipe, name, model, exported, sampling)
+            optional["latency"] = benchmark(recipe, name, model, exported, sampling, source)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
             optional["metric"] = evaluate(recipe, name, gates, model, items)
@@ -192,6 +195,7 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 gates=gates,
                 model=model,
                 exported=exported,
+                source=source,
                 fidelity=verify(recipe, name, model, sampling, expected),
                 stage=recipe.stages[name].stage if name in recipe.stages else None,
                 **optional,

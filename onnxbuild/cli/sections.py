@@ -29,6 +29,7 @@ SAMPLES = {
     ("operator", "with"): "ops.py:gelu",
     ("pattern", "pattern"): "fusions.py:rules",
     ("custom", "function"): "tools.py:function",
+    ("fix_dims", "dims"): "{batch: 1}",
     ("custom_graph", "function"): "tools.py:function",
     ("custom_operator", "function"): "tools.py:function",
     ("", "data"): "calibration",

@@ -165,9 +165,11 @@ def account(
         users = Counter(node.op_type for node, _ in value.uses())
         if any(f"{value.name}{suffix}" in made for suffix in KEPT_SUFFIXES):
             asked = sorted(set(users) & set(op_types))
-            why = (
-                "left by onnxruntime or excluded" if asked else "not among the quantized operators"
+            is_inside = any(node.graph is not before.graph for node, _ in value.uses())
+            kept_by = (
+                "inside a loop or a branch" if is_inside else "left by onnxruntime or excluded"
             )
+            why = kept_by if asked else "not among the quantized operators"
             why = (reasons or {}).get(value.name or "", why)
             kept[value.name or ""] = f"{', '.join(sorted(users)) or 'unused'}: {why}"
             left.update(users)

@@ -16,6 +16,7 @@ import onnxruntime as ort
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxbuild.errors import StageError
+from onnxbuild.graph.emulate import needs_emulation, runnable
 
 ERROR = 3
 """onnxruntime's log level for errors."""
@@ -79,11 +80,19 @@ def find_weights(settings: ort.SessionOptions, path: str) -> None:
 
 
 def load(path: str, *, threads: int = 1, made_by: str, hint: str = "") -> ort.InferenceSession:
-    """Load a model on the CPU. Raises `StageError` that names who made it, when it does not load."""
+    """Load a model on the CPU; one that computes in bfloat16 as what rounds like it.
+
+    Raises `StageError` that names who made it, when it does not load.
+    """
     settings = options(threads)
     try:
-        spare(settings, path)
-        return ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        proto = onnx.load(path, load_external_data=False)
+        model: str | bytes = path
+        if needs_emulation(proto):
+            model = runnable(path).SerializeToString()
+            find_weights(settings, path)
+        spare(settings, proto)
+        return ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise StageError(
             f"onnxruntime does not load what {made_by} made: {readable(error)}",

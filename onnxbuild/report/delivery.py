@@ -38,6 +38,7 @@ from onnxbuild.report.result import (
     VariantResult,
 )
 from onnxbuild.report.rules import blame_rules, tell_rules
+from onnxbuild.report.sources import compare_sizes
 from onnxbuild.report.targets import judge_target
 from onnxbuild.stores.database import DamagedCacheError
 from onnxbuild.stores.local import LocalStore
@@ -150,7 +151,8 @@ class Delivery:
         model = self._build.results(variant.model)
         exported = self._build.results(variant.exported)
         measured = self._measured(variant)
-        if model is None or exported is None or measured is None:
+        source = self._build.results(variant.source)
+        if model is None or exported is None or source is None or measured is None:
             return result
         exporting = self._build.trace_of(variant.exported)
         held = judge(
@@ -162,11 +164,13 @@ class Delivery:
             reference_metric=measured["reference_metric"],
             size=model.size,
             export_size=exported.size,
+            source_size=None if variant.source == variant.exported else source.size,
             latency=measured["latency"],
             tokens=measured["tokens"],
             reference_tokens=measured["reference_tokens"],
             export=exporting.notes if exporting else {},
         )
+        measured["size"] = compare_sizes(model.size, exported.size, source.size)
         aim = self._recipes[variant.recipe].target
         findings = (*judge_target(aim, measured["fidelity"]["model"]), *held)
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])

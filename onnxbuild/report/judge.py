@@ -9,18 +9,15 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.sources import LARGER, SLOWER, judge_source
 from onnxbuild.report.tokens import judge_tokens
-from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit
+from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 
-LARGER = 1.02
-"""Size over that of the exported model from which it is worth a word."""
 CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
 """Notes of an export on what a graph does not do, and what they are about."""
 
-SLOWER = 0.75
-"""Speed over that of the exported model below which it is worth a word: on a busy machine timings vary by a fifth."""
 SLACK = 1e-9
 """Differences of decimal fractions: 0.93 - 0.92 is more than 0.01."""
 ONE = "metric"
@@ -39,6 +36,7 @@ def judge(
     reference_metric: Json | None,
     size: int,
     export_size: int,
+    source_size: int | None = None,
     latency: Json | None,
     export: Json,
     tokens: Json | None = None,
@@ -46,13 +44,16 @@ def judge(
 ) -> tuple[Finding, ...]:
     """Give all findings on a variant, passed ones too: gates first, then warnings.
 
-    `export` are the notes of the export that it came from.
+    `export` are the notes of the export that it came from; `source_size` the bytes of the model that its stage
+    started from, where that is another than the exported one.
     """
+    precision = own_precision(variant, precision, fidelity)
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
         *judge_tokens(verify, tokens, reference_tokens),
         *_judge_size(variant, verify, size, export_size),
+        *judge_source(verify, size, export_size, source_size, latency),
         *_judge_speed(variant, verify, latency),
         *_judge_decisions(export),
     ]

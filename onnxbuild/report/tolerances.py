@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from onnxbuild.recipe.schema import Tolerance
 from onnxbuild.recipe.stage import Precision
+from onnxbuild.report.finding import Json
 
 CHANNEL: dict[Precision, float] = {"fp32": 0.1, "fp16": 0.1, "bf16": 0.5, "int8": 0.9}
 """How far a channel may be, by its own largest value. A gate for fp32, which is the same numbers in another
@@ -26,6 +27,20 @@ than `CHANNEL` expects."""
 TRUE_HALF = Tolerance(scaled=0.1, cosine=0.99)
 """How far true half precision may be from onnxruntime's. Wider than the precision's own: the reference
 implementation rounds after every addition, which no accelerator does."""
+
+
+HALVES: dict[str, Precision] = {"bfloat16": "bf16", "float16": "fp16"}
+"""The precisions of models that PyTorch itself computes in half."""
+
+
+def own_precision(variant: str, precision: Precision, fidelity: Json) -> Precision:
+    """Give the precision that the numbers can have: a model that PyTorch computes in half has no more than that."""
+    if precision != "fp32":
+        return precision
+    dtypes = {item.get("reference_dtype") for item in fidelity.get("outputs", {}).values()}
+    if variant == "export":
+        dtypes.add(fidelity.get("model", {}).get("half"))
+    return next((HALVES[name] for name in ("bfloat16", "float16") if name in dtypes), precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

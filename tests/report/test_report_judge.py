@@ -390,3 +390,43 @@ def test_a_tolerance_of_an_output_that_is_not_there_is_a_missed_gate():
     assert told == [
         "the output 'why', for which `verify` gives a tolerance, is none of the model's, asked: one of y"
     ]
+
+
+@pytest.mark.parametrize(
+    ("verify", "others", "gates", "warnings"),
+    [
+        (Verify(), {"source_size": 101}, 0, 0),
+        (Verify(), {"source_size": 90}, 0, 1),
+        (Verify(), {"source_size": None}, 0, 0),
+        (Verify(), {"source_size": 200, "latency": {"speedup_over_source": 0.5}}, 0, 1),
+        (Verify(), {"source_size": None, "latency": {"speedup_over_source": 0.5}}, 0, 0),
+        (Verify(max_size_ratio_to_source=0.3), {"source_size": 200}, 1, 0),
+        (Verify(max_size_ratio_to_source=0.6), {"source_size": 200}, 0, 0),
+        (Verify(max_size_ratio_to_source=0.6), {"source_size": None}, 1, 0),
+        (Verify(min_speedup_over_source=1.2), {"latency": {"speedup_over_source": 1.1}}, 1, 0),
+        (Verify(min_speedup_over_source=1.2), {"latency": {}}, 1, 0),
+    ],
+)
+def test_a_variant_is_held_against_what_it_comes_from(verify, others, gates, warnings):
+    """A gate where that is asked, else a warning; nothing is said twice of what comes from the export."""
+    assert len(missed(verify=verify, **others)) == gates
+    assert len(missed(verify=verify, level="warning", **others)) == warnings
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "passes"),
+    [
+        pytest.param("v", {"outputs": {"y": {"reference_dtype": "bfloat16"}}}, True, id="outputs"),
+        pytest.param("export", {"model": {"nodes": 1, "half": "bfloat16"}}, True, id="inside"),
+        pytest.param(
+            "v", {"model": {"nodes": 1, "half": "bfloat16"}}, False, id="made so by a stage"
+        ),
+        pytest.param("v", {"outputs": {"y": {"reference_dtype": "float16"}}}, False, id="finer"),
+        pytest.param("v", {}, False, id="float32"),
+    ],
+)
+def test_a_model_that_is_half_in_pytorch_is_judged_as_such(variant, changes, passes):
+    """Its numbers have no more digits, whatever its stages leave as they are."""
+    fidelity = make_fidelity(("example", {"scaled": 0.05, "cosine": 0.998}), **changes)
+
+    assert (missed(fidelity, variant=variant) == []) == passes

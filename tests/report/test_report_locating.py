@@ -55,7 +55,7 @@ def find(missed, shapes, model=SLIM, stage=None, onnx=None):
         return {"nodes": nodes, "end": 0.6}
 
     variant = Variant(
-        recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT,
+        recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT, source=EXPORT,
         fidelity=fidelity(Model(onnx=onnx) if onnx else Model(entry="a.py:b")), stage=stage,
     )  # fmt: skip
     found = find_first_bad(variant, missed, {"shapes": shapes}, read)

@@ -180,3 +180,44 @@ def test_operators_that_onnx_does_not_know_do_not_break_the_preparation(bench, c
         assert bench.notes["quantized_weights"] == 7
         assert cosine(bench.run(small, ids())[0], bench.run(model, ids())[0]) > 0.999
     assert bench.notes["types_by_onnxruntime"] > 0
+
+
+CONTROL = """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[batch, 64] x, int64 n) => (float[batch, 64] y)
+{
+    h = MatMul(x, w1)
+    zero = Constant<value_int=0>()
+    pos = Greater(n, zero)
+    i = If (pos) <
+        then_branch = t () => (float[batch, 64] a) { a = MatMul(h, w2) },
+        else_branch = e () => (float[batch, 64] b) { b = Identity(h) }
+    >
+    one = Constant<value_int=1>()
+    cond = Cast<to=9>(one)
+    y = Loop (n, cond, i) <
+        body = l (int64 k, bool c, float[batch, 64] s) => (bool c2, float[batch, 64] s2)
+        { c2 = Identity(c) m = MatMul(s, w3) s2 = Tanh(m) }
+    >
+}
+"""
+
+
+def test_loops_and_branches_are_quantized_or_listed(bench, cosine):
+    """Dynamically they become integers; statically they have no ranges, and the reason is told."""
+    proto = parser.parse_model(CONTROL)
+    generator = np.random.default_rng(0)
+    for name in ("w1", "w2", "w3"):
+        array = generator.standard_normal((64, 64)).astype(np.float32) / 8
+        proto.graph.initializer.append(numpy_helper.from_array(array, name))
+    model = bench.put(proto)
+    x = {"x": generator.standard_normal((3, 64)).astype(np.float32), "n": np.array(2)}
+
+    small = bench.apply(QuantizeDynamic(), model)
+    counts = [bench.notes["quantized_weights"]]
+    bench.apply(QuantizeStatic(data="d"), model, bench.put_items([x, x]))
+    counts.append(bench.notes["quantized_weights"])
+
+    assert counts == [3, 1]
+    assert set(bench.notes["float_weights"].values()) == {"MatMul: inside a loop or a branch"}
+    assert cosine(bench.run(small, x)[0], bench.run(model, x)[0]) > 0.999

@@ -1,5 +1,7 @@
 """Half precision, and what the library breaks on the way to it."""
 
+import os
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -8,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from onnxbuild.errors import StageError
 from onnxbuild.graph import load, summary
+from onnxbuild.graph.emulate import emulate
 from onnxbuild.stages.float16.half import to_half
 from onnxbuild.stages.float16.spec import Float16
 
@@ -246,3 +249,23 @@ def test_large_weights_are_read_one_at_a_time(bench):
     assert weight.data_location == TensorProto.EXTERNAL
     values = load.read(bench.store.path(half)).graph.initializers["w"].const_value.numpy()
     np.testing.assert_array_equal(values, noise(64, 64).astype(np.float16))
+
+
+def test_no_graph_is_ever_whole(bench):
+    """Whatever is handed to a library stays small: weights lie in blobs, before and after, and are read by need."""
+    generator = np.random.default_rng(0)
+    body = "a = MatMul(x, w)  b = MatMul(a, v)  y = MatMul(b, u)"
+    sizes = {"w": (64, 4096), "v": (4096, 512), "u": (512, 64)}
+    arrays = {
+        name: generator.standard_normal(size).astype(np.float32) for name, size in sizes.items()
+    }
+    model = bench.put(make(body, **arrays))
+
+    half = bench.apply(Float16(), model, samples=[{"x": noise(2, 64)}])
+
+    path = bench.store.path(half)
+    assert model.size > 8_000_000
+    assert half.size < 0.51 * model.size
+    assert os.path.getsize(path) < 5000
+    assert emulate(path, bench.store.root).ByteSize() < 5000
+    assert len(half.parts) == 3

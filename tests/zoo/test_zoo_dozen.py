@@ -16,8 +16,8 @@ from zoo.subject import HERE, Subject, names
 pytestmark = pytest.mark.e2e
 
 DOZEN = (
-    "bert", "llama_cache", "mixtral", "t5", "vit", "clip", "whisper_decoder", "unet", "mobilenet",
-    "lstm", "gat", "point_cloud",
+    "bert", "llama_cache", "mixtral", "t5", "vit", "whisper_decoder", "unet", "mobilenet", "vae",
+    "lstm", "dlrm", "flow",
 )  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def _grow(work: Work, options: SearchOptions, ranking: Ranking, count: int) -> M
     quantizing[leave_in] = [*quantizing.get(leave_in, ()), *left]
     own = {name: Output(OWN, name) for name in work.inputs()}
     trying = Step(
-        label=f"{options.attempt.name}: quantize all but {count} of {len(ranking.names)} nodes",
+        label=f"quantize all but {count} of {len(ranking.names)} nodes",
         run="onnxbuild.graph.sparing.run:attempt",
         options=replace(options.attempt, options=quantizing, count=count),
         inputs={
@@ -154,7 +154,7 @@ def _grow(work: Work, options: SearchOptions, ranking: Ranking, count: int) -> M
         resources=Resources(isolate=True),
     )
     going_on = Step(
-        label=f"{options.attempt.name}: leave out the fewest",
+        label="leave out the fewest nodes",
         run="onnxbuild.graph.sparing.run:search",
         options=replace(options, tried=(*options.tried, count)),
         inputs={
@@ -198,7 +198,6 @@ def _conclude(
         raise StageError(
             f"mode auto: {_asked(options)} is not met; nearest is {best} of {len(ranking.names)} nodes left out,"
             f" with a cosine of {told['cosine']:.4f} and a scaled error of {told['scaled']:.3g} ({told['where']})",
-            where=options.attempt.name,
             hint="allow more under `target` or `verify`, or give it more time with `budget`"
             if is_over
             else "allow more under `target` or `verify`, or use float16",

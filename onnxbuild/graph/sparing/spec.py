@@ -56,8 +56,6 @@ class AttemptOptions:
     run: str
     """The step that quantizes, as ``package.module:function``."""
     options: Mapping[str, Any]
-    name: str
-    """What people call the stage."""
     count: int
     """How many nodes this attempt leaves out."""
     leave_in: str
@@ -125,7 +123,6 @@ def spare(
     attempt = AttemptOptions(
         run=quantize.run,
         options=plain(quantize.options),
-        name=context.name,
         count=0,
         leave_in=leave_in,
         libraries=quantize.libraries,

@@ -86,9 +86,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
         )
     work.notes["architecture"] = kind
     work.notes["op_types_to_quantize"] = op_types
-    work.notes["reduce_range"] = (
-        saturates() if options.reduce_range is None else options.reduce_range
-    )
+    work.notes["reduce_range"] = _reduces(options)
     work.notes.update(quantization.account(before, after, (*op_types, *TURNED), left))
     hint = "leave out the operator that it names: `op_types_to_quantize: [MatMul]`"
     return {"model": finish(work, before, after, library=LIBRARY, hint=hint)}
@@ -104,29 +102,45 @@ def _quantize(
 ) -> str:
     """Have the library quantize a file; give the path of what it wrote."""
     target = os.path.join(folder, "quantized.onnx")
-    try:
-        quantize_dynamic(
-            path,
-            target,
-            op_types_to_quantize=op_types,
-            per_channel=options.per_channel,
-            reduce_range=saturates() if options.reduce_range is None else options.reduce_range,
-            weight_type=quantization.quant_type(options.weight_type),
-            nodes_to_quantize=_turned(names.quantized),
-            nodes_to_exclude=_turned(names.excluded | names.weight_only),
-            use_external_data_format=quantization.weight_bytes(before) > quantization.LARGE,
-            extra_options=quantization.read_extra(options.extra_options, EXTRA_OPTIONS),
-        )
-    except StageError:
-        raise
-    except Exception as error:
-        raise StageError(
-            f"{LIBRARY} fails on this model: {sessions.readable(error)}",
-            hint=quantization.hint_for(before),
-        ) from error
+    extra = quantization.read_extra(options.extra_options, EXTRA_OPTIONS)
+    tries = [extra]
+    if "EnableSubgraph" not in extra and any(before.graph.subgraphs()):
+        # Left out by the library unless asked, since it fails on some.
+        tries.insert(0, {**extra, "EnableSubgraph": True})
+    for number, each in enumerate(tries, 1):
+        try:
+            quantize_dynamic(
+                path,
+                target,
+                op_types_to_quantize=op_types,
+                per_channel=options.per_channel,
+                reduce_range=_reduces(options),
+                weight_type=quantization.quant_type(options.weight_type),
+                nodes_to_quantize=_turned(names.quantized),
+                nodes_to_exclude=_turned(names.excluded | names.weight_only),
+                use_external_data_format=quantization.weight_bytes(before) > quantization.LARGE,
+                extra_options=each,
+            )
+            if number < len(tries):
+                sessions.load(target, made_by=LIBRARY)
+        except Exception as error:
+            if number < len(tries):
+                print(f"loops and branches are left as they are: {sessions.readable(error)}")  # noqa: T201
+                continue
+            if isinstance(error, StageError):
+                raise
+            raise StageError(
+                f"{LIBRARY} fails on this model: {sessions.readable(error)}",
+                hint=quantization.hint_for(before),
+            ) from error
+        break
     return target
 
 
 def _turned(names: Collection[str]) -> list[str]:
     """Give names with those that the library gives to what it makes of a Gemm, before it looks at names."""
     return sorted({*names, *(f"{name}_MatMul" for name in names)})
+
+
+def _reduces(options: QuantizeDynamic) -> bool:
+    return saturates() if options.reduce_range is None else options.reduce_range

@@ -21,23 +21,31 @@ MOST_RUNS = 200
 
 
 def benchmark(work: Work) -> dict[str, Artifact]:
-    """Give the ``latency``: median seconds of ``model`` and ``baseline`` at the example shape.
+    """Give the ``latency``: median seconds of ``model``, ``baseline`` and ``source`` at the example shape.
 
-    ``{"seconds", "baseline", "speedup", "runs"}``; all but ``runs`` None for a model without its
-    weights, and for one that this provider does not compute.
+    ``{"seconds", "baseline", "speedup", "source", "speedup_over_source", "runs"}``; all but ``runs`` None for a
+    model without its weights. Without a source the baseline is that too.
     """
     options = build(BenchmarkOptions, work.options)
     item = read_item(work.input("samples"), EXAMPLE)
     artifacts = work.inputs()
     model = Runner(work.input("model"), options.threads, as_served=True)
-    if model.missing(item) or model.emulated:
-        return {"latency": work.put_json(_result(None, None, 0))}
-    runners = [model]
-    if artifacts["model"].digest != artifacts["baseline"].digest:
-        runners.append(Runner(work.input("baseline"), options.threads, as_served=True))
-    times = time_in_turns(runners, item, options.seconds)
-    seconds = median(times[0])
-    return {"latency": work.put_json(_result(seconds, median(times[-1]), len(times[0])))}
+    if model.missing(item):
+        return {"latency": work.put_json(_result(None, None, None, 0))}
+    # A model that is there twice is timed once.
+    runners = {artifacts["model"].digest: model}
+    compared = ["baseline", "source"] if "source" in artifacts else ["baseline"]
+    for name in compared:
+        if artifacts[name].digest not in runners:
+            runners[artifacts[name].digest] = Runner(
+                work.input(name), options.threads, as_served=True
+            )
+    times = time_in_turns(list(runners.values()), item, options.seconds)
+    seconds = dict(zip(runners, map(median, times), strict=True))
+    own, baseline, source = (
+        seconds[artifacts[name].digest] for name in ("model", "baseline", compared[-1])
+    )
+    return {"latency": work.put_json(_result(own, baseline, source, len(times[0])))}
 
 
 def time_in_turns(
@@ -58,6 +66,18 @@ def time_in_turns(
     return times
 
 
-def _result(seconds: float | None, baseline: float | None, runs: int) -> dict[str, Any]:
-    speedup = baseline / seconds if seconds and baseline is not None else None
-    return {"seconds": seconds, "baseline": baseline, "speedup": speedup, "runs": runs}
+def _result(
+    seconds: float | None, baseline: float | None, source: float | None, runs: int
+) -> dict[str, Any]:
+    return {
+        "seconds": seconds,
+        "baseline": baseline,
+        "speedup": _over(baseline, seconds),
+        "source": source,
+        "speedup_over_source": _over(source, seconds),
+        "runs": runs,
+    }
+
+
+def _over(one: float | None, other: float | None) -> float | None:
+    return one / other if other and one is not None else None

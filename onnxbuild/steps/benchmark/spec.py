@@ -29,18 +29,23 @@ def benchmark(
     model: Output,
     baseline: Output,
     sampling: Step,
+    source: Output,
 ) -> Output:
-    """Make the step that times a variant and its `baseline` in turns; give its ``latency``.
+    """Make the step that times a variant, its `baseline` and its `source` in turns; give its ``latency``.
 
     Where a gate asks for a speed it runs longer, and alone. Else it runs beside other steps: what slows
     one of the two models slows the other as well.
     """
-    is_gated = recipe.verify_of(name).min_speedup is not None
+    gates = recipe.verify_of(name)
+    is_gated = gates.min_speedup is not None or gates.min_speedup_over_source is not None
+    inputs = {"model": model, "baseline": baseline, "samples": Output(sampling, "samples")}
+    if source is not baseline:
+        inputs["source"] = source
     step = Step(
         run="onnxbuild.steps.benchmark.run:benchmark",
         label=f"benchmark {name}",
         options=BenchmarkOptions() if is_gated else BenchmarkOptions(seconds=QUICK),
-        inputs={"model": model, "baseline": baseline, "samples": Output(sampling, "samples")},
+        inputs=inputs,
         outputs=("latency",),
         libraries=("numpy", "onnxruntime"),
         machine=True,

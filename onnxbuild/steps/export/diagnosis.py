@@ -54,7 +54,7 @@ def diagnose(error: BaseException, way: str) -> ExportError:
     known, groups = found
     what, hint = say_known(known, groups)
     place = find_place(error)
-    if "operator" in known.name and groups:
+    if known.name.endswith(("translation", "followed")) or known.name == "custom operator":
         rules = rules_for(groups[0], names("rules"))
         if rules:
             hint = f"the rule `{rules[0]}` replaces it: replace: {{{rules[0]}: {{}}}}"

@@ -70,6 +70,18 @@ KNOWN: Sequence[Known] = (
         hint=WRITE_PLAIN,
     ),
     Known(
+        name="an operator that cannot be converted down",
+        pattern=r"No Adapter (?:From|To) Version \$?(\d+) for (\w+)",
+        what="dynamo writes opset 18, and onnx cannot convert {1} to an opset below {0}",
+        hint="say `opset: {0}` or more",
+    ),
+    Known(
+        name="an operator that a lower opset has not",
+        pattern=r"No Previous Version of (\w+) exists",
+        what="dynamo writes opset 18, and the opset that is asked for has no {0}",
+        hint="say a higher `opset`: `onnxbuild opsets {0}` says since which there is one",
+    ),
+    Known(
         name="a value becomes a number of Python's",
         pattern=r"Could not extract specialized (?:integer|float)|DataDependentOutputException|"
         r"Tensor\.(?:tolist|item)\(\)",

@@ -14,6 +14,7 @@ from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.steps.model.predicting import Arrays, Predict, load_predictor
+from onnxbuild.steps.reference.sizes import explain_sizes
 from onnxbuild.steps.reference.spec import ReferenceOptions
 
 
@@ -39,6 +40,7 @@ def _run(work: Work, source: str, word: str) -> Artifact:
     predictor: Predict | None = None
     ranges: dict[str, list[float]] = {}
     count = 0
+    first: Arrays | None = None
     path = os.path.join(work.folder, "outputs.npz")
     with ArraysWriter(path) as writer:
         for item in read_items(work.input(source)):
@@ -48,7 +50,15 @@ def _run(work: Work, source: str, word: str) -> Artifact:
                 predictor = load_predictor(
                     options.model, inputs, options.constants, options.outputs
                 )
-            outputs = predictor(_cast(item, inputs, options, f"{word} {count}"))
+            values = _cast(item, inputs, options, f"{word} {count}")
+            try:
+                outputs = predictor(values)
+            except ModelError as error:
+                if first is None or source != "samples":
+                    raise
+                names = {name: options.inputs[name].shape for name in options.inputs}
+                raise explain_sizes(error, predictor, first, values, names) from error
+            first = first or values
             _check_finite(outputs, item, f"{word} {count}")
             _widen(ranges, outputs)
             writer.add(outputs)

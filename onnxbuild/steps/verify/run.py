@@ -14,6 +14,7 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import DataError
+from onnxbuild.graph.emulate import half_type
 from onnxbuild.graph.load import model_nodes, read
 from onnxbuild.steps.running import Runner
 from onnxbuild.steps.verify.channels import Channels
@@ -56,6 +57,7 @@ def verify(work: Work) -> dict[str, Artifact]:
             "nodes": sum(1 for _ in model_nodes(model)),
             "opset": model.opset_imports.get(""),
             "ir_version": model.ir_version,
+            "half": half.name.lower() if (half := half_type(model)) is not None else "",
         }
     }
     example = next(sample for sample in _samples(work, options) if sample.name == "example")
@@ -68,10 +70,10 @@ def verify(work: Work) -> dict[str, Artifact]:
     # Before the next session: each has a copy of the weights, packed for its kernels.
     del runner
     fidelity["perturbed"] = perturb(path, model, options.threads, example.inputs, example.reference)
-    fidelity["half"] = half = look_at_half(path, model, options.threads, example.inputs)
+    fidelity["half"] = inside = look_at_half(path, model, options.threads, example.inputs)
     largest = max(_samples(work, options), key=_size)
     # What is summed up over more elements overflows at the largest sizes only.
-    if half and may_overflow(half, _size(largest) / max(1, _size(example))):
+    if inside and may_overflow(inside, _size(largest) / max(1, _size(example))):
         look = look_at_half(path, model, options.threads, largest.inputs)
         fidelity["half_at_most"] = look and {"sample": largest.what, **look}
     if not all(item["finite"] for item in fidelity["outputs"].values()):

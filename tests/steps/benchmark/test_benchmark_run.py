@@ -22,7 +22,7 @@ def make_model(operator, others=()):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-def run(bench, model, baseline):
+def run(bench, model, baseline, source=None):
     samples = [{"x": np.ones((size, 3), np.float32)} for size in (3, 2, 2)]
     results = bench.run(
         benchmark,
@@ -31,6 +31,7 @@ def run(bench, model, baseline):
             "model": bench.model(model),
             "baseline": bench.model(baseline),
             "samples": bench.arrays(samples),
+            **({} if source is None else {"source": bench.model(source)}),
         },
     )
     return bench.json(results["latency"])
@@ -58,7 +59,18 @@ def test_a_graph_without_its_weights_is_not_timed(bench):
     """Nothing is known of its speed."""
     found = run(bench, make_model("Add", ("w",)), make_model("Neg"))
 
-    assert found == {"seconds": None, "baseline": None, "speedup": None, "runs": 0}
+    assert found.pop("runs") == 0
+    assert set(found.values()) == {None}
+
+
+def test_a_model_is_timed_beside_what_it_comes_from(bench):
+    """Where that is another than the exported one."""
+    found = run(bench, make_model("Neg"), make_model("Exp"), make_model("Abs"))
+    alone = run(bench, make_model("Neg"), make_model("Exp"))
+
+    assert found["speedup_over_source"] == found["source"] / found["seconds"]
+    assert found["source"] != found["baseline"]
+    assert alone["source"] == alone["baseline"]
 
 
 def test_the_step_runs_alone_where_speed_is_asked_for():
@@ -66,8 +78,8 @@ def test_the_step_runs_alone_where_speed_is_asked_for():
     asked = Recipe(name="r", model=Model(entry="m.py:M"), verify={"int8": Verify(min_speedup=1.5)})
     source = Output(Step(run="s", label="s"))
 
-    gated = spec.benchmark(asked, "int8", source, source, source.step).step
-    quick = spec.benchmark(asked, "fp16", source, source, source.step).step
+    gated = spec.benchmark(asked, "int8", source, source, source.step, source).step
+    quick = spec.benchmark(asked, "fp16", source, source, source.step, source).step
 
     assert (gated.resources.exclusive, quick.resources.exclusive) == (True, False)
     assert gated.options.seconds > quick.options.seconds
