@@ -38,6 +38,7 @@ RULES = {
     "dense_experts": "onnxbuild.rules.dense_experts.spec:DenseExperts",
     "dropout": "onnxbuild.rules.dropout.spec:Dropout",
     "einsum": "onnxbuild.rules.einsum.spec:Einsum",
+    "fake_quant": "onnxbuild.rules.fake_quant.spec:FakeQuant",
     "frozen_batchnorm": "onnxbuild.rules.frozen_batchnorm.spec:FrozenBatchNorm",
     "fuse_attention": "onnxbuild.rules.fuse_attention.spec:FuseAttention",
     "fuse_gelu": "onnxbuild.rules.fuse_gelu.spec:FuseGelu",
@@ -70,6 +71,7 @@ RULES = {
     "triangle": "onnxbuild.rules.triangle.spec:Triangle",
     "unfold": "onnxbuild.rules.unfold.spec:Unfold",
     "unique": "onnxbuild.rules.unique.spec:Unique",
+    "unwrap": "onnxbuild.rules.unwrap.spec:Unwrap",
     "weight_norm": "onnxbuild.rules.weight_norm.spec:WeightNorm",
 }
 

@@ -1,0 +1,1 @@
+"""Give quantization-aware training fixed ranges."""

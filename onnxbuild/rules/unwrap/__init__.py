@@ -1,0 +1,1 @@
+"""Take a model out of wrappers that only training needs, and merge adapters."""
