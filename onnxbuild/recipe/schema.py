@@ -174,8 +174,7 @@ class Export:
     """Trace with TorchDynamo's strict mode, which follows Python more closely. Dynamo only."""
 
     auto_rules: bool = True
-    """Have built-in rules step in for operators that an exporter cannot translate, or translates wrongly. The log
-    and build.json say which did."""
+    """Have built-in rules step in for operators that an exporter cannot translate; build.json says which did."""
 
     ir_version: Annotated[int, Limits(minimum=3)] | None = None
     """The version of the file format; the exporter's own if left out."""
@@ -193,8 +192,7 @@ class TargetRuntime:
     """What the published models are to run on. Bounds their opset and the version of the file format."""
 
     onnxruntime: str | None = None
-    """A release of onnxruntime, in quotes: ``"1.16"``. Where it is left out, ``opset: auto`` goes by the one that
-    is installed."""
+    """A release of onnxruntime, in quotes: ``"1.16"``. Left out, ``opset: auto`` goes by the one installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +206,7 @@ class DataEntry:
     """Keyword arguments of ``entry``."""
 
     path: Path | None = None
-    """An ``.npz`` file, or a folder: of ``.npz`` files, an item each, or of ``.npy`` files, an array of
-    items each, named after the input."""
+    """An ``.npz`` file, or a folder: of ``.npz`` files, an item each, or of ``.npy`` files, an input's items each."""
 
     samples: AtLeastOne | None = None
     """Take this many items at most."""
@@ -246,8 +243,7 @@ class Tolerance:
     """Cosine of the angle between output and reference, over all samples of a shape: at least this."""
 
     scaled_per_channel: NotNegative | None = None
-    """The largest error of a channel over that channel's largest value, along axis 1 and along the last.
-    Given, it is a gate beside the others."""
+    """The largest error of a channel over its largest value, along axis 1 and the last; a gate beside the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

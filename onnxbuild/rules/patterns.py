@@ -6,9 +6,54 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.rewriter import pattern
 
 from onnxbuild.errors import ExportError
+
+__all__ = [
+    "constant_of",
+    "is_rules",
+    "need_opset",
+    "pattern",
+    "places_of",
+    "reduces_last",
+    "rewrite",
+]
+
+
+def constant_of(value: ir.Value | None) -> float | None:
+    """Give the one number that a constant holds; None for anything else."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    if tensor is None or tensor.size != 1:
+        return None
+    return float(tensor.numpy().item())
+
+
+def reduces_last(value: ir.Value) -> bool:
+    """True if a value was reduced over its last axis, and kept its rank."""
+    node = value.producer()
+    if node is None or node.attributes.get_int("keepdims", 1) != 1:
+        return False
+    if "axes" in node.attributes:
+        axes = list(node.attributes["axes"].as_ints())
+    else:
+        tensor = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 else None
+        axes = [] if tensor is None else tensor.numpy().reshape(-1).tolist()
+    source = node.inputs[0]
+    rank = None if source is None or source.shape is None else len(source.shape)
+    return axes == [-1] or (rank is not None and axes == [rank - 1])
+
+
+def need_opset(model: ir.Model, least: int, operator: str) -> None:
+    """Raise `ExportError` where the graph's opset does not have an operator yet."""
+    found = model.opset_imports.get("", 0)
+    if found < least:
+        raise ExportError(
+            f"{operator} came with opset {least}, and the graph has {found}",
+            where="export.opset",
+            hint=f"say `opset: {least}` or more, or take the rule out",
+        )
 
 
 def is_rules(value: Any) -> bool:
@@ -28,6 +73,9 @@ def rewrite(model: ir.Model, rules: Any) -> list[str]:
         rules = [rules]
     places: list[str] = []
     _RuleSet([_Recorded(rule, places) for rule in rules]).apply_to_model(model)
+    if places:
+        # Constants of the patterns, mostly.
+        RemoveUnusedNodesPass()(model)
     return places
 
 

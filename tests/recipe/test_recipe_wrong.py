@@ -157,6 +157,8 @@ CASES = {
     "values_twice": GOOD.replace("range: [0, 1]", "range: [1, 1], fill: 0"),
     "outputs_twice": GOOD.replace("outputs: [logits]", "outputs: [logits, logits, image]"),
     "unknown_rule": GOOD + "replace:\n  sync_bachnorm: {}\n  other: {rule: nothing}\n",
+    "rules_for_onnx": "model: {onnx: net/model.onnx}\n"
+    "replace:\n  sync_batchnorm: {}\n  own: {rule: 'net/data.py:prune', amount: 1, level: grahp}\n",
     "rule_options": GOOD
     + "replace:\n  swish: {module: net/model.py:Swich, with: torch.nn.SiLU}\n  sync_batchnorm: {eps: 1}\n  half: {module: net/model.py:Swish}\n",
     "own_stage": GOOD.replace(

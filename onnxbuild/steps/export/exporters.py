@@ -25,6 +25,7 @@ from onnxbuild.steps.export.between import between, find_bounds, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.diagnosis import diagnose, reason
 from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
+from onnxbuild.steps.export.measure import Problem
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
@@ -87,6 +88,9 @@ class Trial:
 
     changed: list[str] = field(default_factory=list)
     """Tensors of the model that it changes when it is called."""
+
+    problems: list[Problem] = field(default_factory=list)
+    """What was wrong with the graph at the samples."""
 
     def find_fixing(self) -> list[str]:
         """Give the lines of the model that make numbers of sizes."""

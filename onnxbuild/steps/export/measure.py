@@ -26,10 +26,14 @@ from onnxbuild.errors import ExportError
 from onnxbuild.graph.emulate import needs_emulation, runnable
 from onnxbuild.graph.sessions import find_weights, options, readable, spare
 
-Kind: TypeAlias = Literal["load", "run", "shape", "value"]
+Kind: TypeAlias = Literal["load", "run", "shape", "value", "drift"]
+"""What is wrong; a drift is what `verify` would not let pass by default, and no exporter is refused for."""
 
 WILD = 0.02
 """The largest error over the largest value from which on an exporter's numbers count as wrong."""
+
+DRIFT = 0.001
+"""The same from which on it is worth a word: what 32-bit floats in another order do not give."""
 
 WILD_HALF = 0.1
 """The same for 16-bit floats."""
@@ -42,6 +46,8 @@ class Problem:
     kind: Kind
     index: int
     text: str
+    error: float = float("inf")
+    """The largest error over the largest value; infinite where the graph gives nothing to compare."""
 
 
 def measure(graph: str, inputs: Sequence[str], samples: str, reference: str) -> list[Problem]:
@@ -111,8 +117,24 @@ def _measure(graph: str, inputs: Sequence[str], samples: str, reference: str) ->
             problem = compare(name, wanted, np.asarray(given))
             if problem:
                 kind: Kind = "shape" if wanted.shape != np.shape(given) else "value"
-                problems.append(Problem(kind=kind, index=index, text=problem))
+                off = float("inf") if kind == "shape" else _scaled(wanted, np.asarray(given))
+                problems.append(Problem(kind=kind, index=index, text=problem, error=off))
+            elif (off := _scaled(wanted, np.asarray(given))) > DRIFT:
+                text = f"the output {name!r} is off by {off:.3g} of the largest value"
+                problems.append(Problem(kind="drift", index=index, text=text, error=off))
     return problems
+
+
+def _scaled(wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> float:
+    """Give the largest error over the largest value; for whole numbers the share that differ."""
+    if not wanted.size:
+        return 0.0
+    if wanted.dtype.kind not in "fc":
+        return float(np.mean(wanted != given))
+    wide = np.complex128 if wanted.dtype.kind == "c" else np.float64
+    scale = float(np.abs(wanted.astype(wide)).max())
+    error = float(np.abs(given.astype(wide) - wanted.astype(wide)).max())
+    return error / scale if scale else error
 
 
 def _words(error: Exception) -> str:
@@ -158,6 +180,7 @@ def judge(
     the other exporter. Without it only a fixed dimension is refused, which the recipe had asked to be dynamic;
     the rest is left to `verify`, which has figures.
     """
+    problems = [problem for problem in problems if problem.kind != "drift"]
     at_trace = [problem for problem in problems if problem.index == 0]
     elsewhere = [
         problem for problem in problems if problem.index and problem.kind in {"run", "shape"}

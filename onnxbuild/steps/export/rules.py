@@ -25,6 +25,12 @@ class Rules:
         self._helped: list[dict[str, Any]] = []
         self._automatic: list[dict[str, Any]] = []
 
+    @property
+    def fired(self) -> list[str]:
+        """Names of the recipe's rules that have replaced something, in order."""
+        fired = self._fired
+        return [r["name"] for r in self._rules if fired.get(r["name"], {}).get("count")]
+
     def notes(self) -> dict[str, Any]:
         """Give the step's notes: where each rule fired, in the recipe's order."""
         names = [rule["name"] for rule in self._rules]

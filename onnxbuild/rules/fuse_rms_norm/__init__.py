@@ -1,0 +1,1 @@
+"""Put the nodes of an RMS normalization together to one node."""

@@ -1,0 +1,1 @@
+"""Make each `Gemm` a `MatMul` and an `Add`."""

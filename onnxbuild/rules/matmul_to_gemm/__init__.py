@@ -1,0 +1,1 @@
+"""Make each `MatMul` of two matrices with an `Add` of a bias one `Gemm`."""

@@ -1,0 +1,1 @@
+"""Compute once what is computed twice from the same values."""

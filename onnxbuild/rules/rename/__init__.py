@@ -1,0 +1,1 @@
+"""Give dimensions and values of the graph other names."""

@@ -1,0 +1,1 @@
+"""Store once the weights that are there several times."""
