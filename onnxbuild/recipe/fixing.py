@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from onnxbuild.recipe import dimensions
 from onnxbuild.recipe.schema import Dim, Input, Recipe
 
 
@@ -31,10 +32,11 @@ def fix(recipe: Recipe, sizes: Mapping[str, int]) -> Recipe:
 def _fix(name: str, item: Input, recipe: Recipe, sizes: Mapping[str, int]) -> Input:
     shape = list(item.shape)
     for axis, dim in recipe.dynamic_axes.get(name, {}).items():
-        if (
-            dim in sizes
-            and -len(shape) <= int(axis) < len(shape)
-            and isinstance(shape[int(axis)], int)
-        ):
+        if not -len(shape) <= int(axis) < len(shape) or not isinstance(shape[int(axis)], int):
+            continue
+        if dim in sizes:
             shape[int(axis)] = sizes[dim]
+        elif not sizes.keys().isdisjoint(dimensions.names([dim])):
+            # What follows from a dimension that is fixed has another size with it.
+            shape[int(axis)] = dim
     return replace(item, shape=tuple(shape))

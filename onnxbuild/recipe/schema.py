@@ -95,8 +95,7 @@ class Input:
     """One input of the model. Without a source of values, normal noise (integers: zeros and ones)."""
 
     shape: tuple[Annotated[int, Limits(minimum=0)] | str, ...]
-    """The example that the export traces. A name is a dynamic dimension, as if said in ``dynamic_axes``; so is an
-    expression of names: ``past + sequence``, ``2*k``, ``k // 2``."""
+    """The example. A name is a dynamic dimension, as in ``dynamic_axes``; so is an expression: ``past + sequence``."""
 
     dtype: DType = "float32"
     """The type of its elements."""
@@ -108,8 +107,7 @@ class Input:
     """All values are this."""
 
     values: Entry | None = None
-    """``function(shape, generator)`` gives the values; ``generator`` is a seeded ``numpy.random.Generator``. The
-    size of a dimension comes with a keyword-only parameter of its name: ``(shape, generator, *, past)``."""
+    """``function(shape, generator)`` gives them, from a seeded numpy ``Generator``; ``(shape, generator, *, past)`` too."""
 
     data: DataName | None = None
     """The values are the rows of this data entry."""
@@ -123,7 +121,7 @@ class OutputUse:
     """The input that it becomes when tokens are decoded: the next cache, or, of logits, the next token."""
 
     expand: str | None = None
-    """Names that this entry is written for, each after its own name and a dot: ``{0..3}.{key,value}``."""
+    """Names that this entry stands for, each after its own name and a dot: ``{0..3}.{key,value}``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,8 +337,7 @@ class Recipe:
     """The model."""
 
     inputs: Mapping[str, Input] = field(default_factory=dict)
-    """The inputs by name, in ``forward()`` order. Required unless the model is an ONNX file or a program. Dots lead
-    into an argument that is a tuple, list, dict, dataclass or cache: ``batch.dense``, ``past.0.key``."""
+    """The inputs by name, in ``forward()`` order; required but for ONNX files and programs. ``batch.dense`` is a part of ``batch``."""
 
     constants: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of ``forward()`` that are no tensors, fixed in the graph. The same as ``{value: …}`` in ``inputs``."""
@@ -349,8 +346,7 @@ class Recipe:
     """For people; written into the model's doc string and the report."""
 
     outputs: tuple[str, ...] | None = None
-    """Names of the outputs, in the order in which they are flattened; or some of the model's own. As a mapping, each
-    may say what it ``feeds``."""
+    """Names of the outputs, in their order, or some of the model's own. In a mapping each may say what it ``feeds``."""
 
     feeds: Mapping[str, str] = field(default_factory=dict)
     """By output, the input that it becomes when tokens are decoded. The same as ``{feeds: …}`` in ``outputs``."""

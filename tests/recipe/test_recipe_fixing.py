@@ -5,6 +5,7 @@ from onnxbuild.recipe.fixing import fix, fixed_dims
 from onnxbuild.recipe.schema import Dim, Input, Model, Recipe, StageUse
 from onnxbuild.stages.fix_dims.spec import FixDims
 from onnxbuild.stages.onnxoptimizer.spec import OnnxOptimizer
+from onnxbuild.steps.samples.shapes import find_spans, find_visits, name_axes, size_of
 
 
 def recipe():
@@ -53,3 +54,29 @@ def test_each_variant_is_verified_on_samples_that_fit():
     assert visited["export"]["batch"].max == 8
     references = {id(item.fidelity.step.inputs["reference"].step) for item in variants.values()}
     assert len(references) == 2
+
+
+def test_what_follows_from_a_fixed_dimension_changes_with_it():
+    """At every size of the others."""
+    recipe = Recipe(
+        name="r",
+        model=Model(entry="m.py:f"),
+        inputs={
+            "ids": Input(shape=(2, 3), dtype="int64"),
+            "mask": Input(shape=(2, 5), dtype="int64"),
+        },
+        dynamic_axes={
+            "ids": {"0": "batch", "1": "sequence"},
+            "mask": {"0": "batch", "1": "past + sequence"},
+        },
+        dims={"past": Dim(min=0, max=4)},
+    )
+
+    fixed = fix(recipe, {"sequence": 1})
+
+    axes = name_axes(fixed.inputs, fixed.dynamic_axes)
+    visits = find_visits(find_spans(fixed.inputs, axes, fixed.dims))[1:]
+    for visit in visits:
+        shape = size_of(fixed.inputs["mask"], axes["mask"], visit.sizes)
+        assert shape == (visit.sizes["batch"], visit.sizes["past"] + 1)
+    assert {visit.sizes["past"] for visit in visits} == {0, 2, 4}

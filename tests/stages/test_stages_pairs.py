@@ -105,6 +105,30 @@ def test_fixed_dims_are_fixed_in_the_interface_and_after_it(bench):
     assert bench.run(small, ids(2, 5))[0].shape == (2, 5, 48)
 
 
+def test_what_follows_from_fixed_dims_is_fixed_with_them(bench):
+    """A size that follows from others has a number where all are fixed, and the rest of the expression else."""
+    kinds = {"ids": ["sequence"], "past": ["past"], "all": ["past + sequence"]}
+    values = {
+        name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
+        for name, dims in kinds.items()
+    }
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Concat", ["past", "ids"], ["all"], axis=0)],
+        "g", [values["ids"], values["past"]], [values["all"]],
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = bench.put(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10))
+
+    def last(dims):
+        fixed = bench.apply(FixDims(dims=dims), model)
+        (value,) = onnx.load(bench.store.path(fixed), load_external_data=False).graph.output
+        (dim,) = value.type.tensor_type.shape.dim
+        return dim.dim_param or dim.dim_value
+
+    assert last({"sequence": 4, "past": 3}) == 7
+    assert last({"sequence": 1}) == "past + 1"
+
+
 def test_a_dimension_that_the_model_lacks_is_named(bench):
     """With the nearest that it has."""
     with pytest.raises(StageError, match="'sequense'") as caught:

@@ -14,6 +14,7 @@ from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import model_graphs, read, scratch_copy
 from onnxbuild.graph.names import check_names
 from onnxbuild.graph.summary import own_inputs
+from onnxbuild.recipe import dimensions
 from onnxbuild.stages.fix_dims.spec import FixDims
 
 
@@ -37,9 +38,19 @@ def _fix(model: ir.Model, dims: Mapping[str, int]) -> None:
         for value in _values(graph):
             if value.shape is not None:
                 value.shape = ir.Shape(
-                    dims.get(str(size.value), size) if isinstance(size, ir.SymbolicDim) else size
+                    _fixed(size.value, dims)
+                    if isinstance(size, ir.SymbolicDim) and size.value
+                    else size
                     for size in value.shape
                 )
+
+
+def _fixed(dim: str, dims: Mapping[str, int]) -> int | str:
+    """Give the size of a dimension; where it follows from others too, what is left of the expression."""
+    names = dimensions.names([dim])
+    if all(name in dims for name in names):
+        return dimensions.size(dim, dims)
+    return dimensions.substitute(dim, lambda name: str(dims.get(name, name)))
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -50,8 +61,8 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
 
 
 def _names(value: ir.Value) -> list[str]:
-    return [
+    return dimensions.names(
         str(size.value)
         for size in value.shape or ()
         if isinstance(size, ir.SymbolicDim) and size.value is not None
-    ]
+    )
