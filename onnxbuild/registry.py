@@ -60,6 +60,7 @@ RULES = {
     "rename": "onnxbuild.rules.rename.spec:Rename",
     "rms_norm": "onnxbuild.rules.rms_norm.spec:RmsNorm",
     "roll": "onnxbuild.rules.roll.spec:Roll",
+    "scan_loops": "onnxbuild.rules.scan_loops.spec:ScanLoops",
     "searchsorted": "onnxbuild.rules.searchsorted.spec:SearchSorted",
     "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",

@@ -227,14 +227,18 @@ def _stages(writer: _Writer, registry: Registry) -> dict[str, Any]:
 def _rules(writer: _Writer, registry: Registry) -> dict[str, Any]:
     own = set(CUSTOM_RULES.values())
     names = [name for name in registry.names("rules") if name not in own]
-    whole = _choice(writer, registry, "rules", "rule", names, {})
+    writer.definitions["rule"] = {
+        **_choice(writer, registry, "rules", "rule", names, {}),
+        "required": ["rule"],
+    }
+    whole = {"$ref": "#/$defs/rule"}
     properties = {}
     for name in names:
         properties[name] = {
             "anyOf": [
                 {"$ref": f"#/$defs/rules.{name}"},
                 {"type": "null"},
-                {**whole, "required": ["rule"]},
+                whole,
             ]
         }
     by_keys = [
@@ -246,7 +250,7 @@ def _rules(writer: _Writer, registry: Registry) -> dict[str, Any]:
         "type": "object",
         "description": docs_of(Recipe)["replace"],
         "properties": properties,
-        "additionalProperties": {"anyOf": [{**whole, "required": ["rule"]}, *by_keys]},
+        "additionalProperties": {"anyOf": [whole, *by_keys]},
     }
 
 

@@ -142,7 +142,7 @@ class Dim:
     multiple_of: AtLeastOne = 1
     """Sizes are multiples of this: of the patch size, say. No other one is tried."""
 
-    verify: tuple[AtLeastOne, ...] = ()
+    verify: tuple[Annotated[int, Limits(minimum=0)], ...] = ()
     """Sizes to visit besides."""
 
 
@@ -157,7 +157,8 @@ class Export:
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
     """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 23), or ``auto``: dynamo first where it honours
     the opset, else TorchScript; then the other (below 18 converted from dynamo's 18), and at last dynamo in strict
-    mode, where what went before fails, fixes a dynamic dimension or gives other numbers."""
+    mode, where what went before fails, fixes a dynamic dimension or gives other numbers. Each attempt is a step,
+    and kept."""
 
     constant_folding: bool = True
     """Compute at build time what depends on constants alone."""
@@ -175,7 +176,7 @@ class Export:
     """Trace with TorchDynamo's strict mode, which follows Python more closely. Dynamo only."""
 
     auto_rules: bool = True
-    """Have built-in rules step in where an export fails without them; the log and build.json say which did."""
+    """Have built-in rules step in for operators that an exporter cannot translate; build.json says which did."""
 
     ir_version: Annotated[int, Limits(minimum=3)] | None = None
     """The version of the file format; the exporter's own if left out."""
@@ -193,7 +194,7 @@ class TargetRuntime:
     """What the published models are to run on. Bounds their opset and the version of the file format."""
 
     onnxruntime: str | None = None
-    """A release of onnxruntime, in quotes: ``"1.16"``. Left out, ``opset: auto`` goes by the installed one."""
+    """A release of onnxruntime, in quotes: ``"1.16"``. Left out, ``opset: auto`` goes by the one installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +208,7 @@ class DataEntry:
     """Keyword arguments of ``entry``."""
 
     path: Path | None = None
-    """An ``.npz`` file, or a folder: of ``.npz`` files, an item each, or of ``.npy`` files, an array of
-    items each, named after the input."""
+    """An ``.npz`` file, or a folder: of ``.npz`` files, an item each, or of ``.npy`` files, an input's items each."""
 
     samples: AtLeastOne | None = None
     """Take this many items at most."""
@@ -245,7 +245,7 @@ class Tolerance:
     """Cosine of the angle between output and reference, over all samples of a shape: at least this."""
 
     scaled_per_channel: NotNegative | None = None
-    """The largest error of a channel over its own largest value, on axis 1 and on the last; a gate besides."""
+    """The largest error of a channel over its largest value, along axis 1 and the last; a gate beside the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

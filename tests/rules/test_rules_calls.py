@@ -12,7 +12,10 @@ from torch.nn import functional
 from onnxbuild.errors import ExportError
 from onnxbuild.rules import windows
 from onnxbuild.rules.adaptive_pool import run as adaptive_pool
+from onnxbuild.rules.calls import replace_calls
 from onnxbuild.rules.dropout import run as dropout
+from onnxbuild.rules.interpolate import run as interpolate
+from onnxbuild.rules.plain_functions import run as plain_functions
 
 pytestmark = pytest.mark.e2e
 
@@ -80,6 +83,22 @@ def test_a_model_that_calls_none_stays_as_it_is():
     assert paths == []
     assert "forward" not in vars(model)
     assert model.training
+
+
+def test_rules_one_after_the_other_all_hold():
+    """A rule that finds nothing leaves what another one did, and two that find something both do."""
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Threshold(0.1, 3.0)).eval()
+    value = torch.randn(1, 2, 3, 3)
+    called = []
+    table = {functional.adaptive_avg_pool2d: lambda *_: called.append("pool") or value}
+
+    replace_calls(model, table, lambda net: net(value))
+    assert interpolate.apply(model, {}, lambda net: net(value))[1] == []
+    assert plain_functions.apply(model, {}, lambda net: net(value))[1] == ["1"]
+    called.clear()
+
+    assert torch.equal(model(value), torch.where(value > 0.1, value, 3.0))
+    assert called == ["pool"]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -39,7 +39,7 @@ def test_adaptive_pooling_holds_at_every_size(bench, exporter, opset):
         """,
     )
     inputs = {"image": {"shape": ["batch", 2, "height", "width"]}}
-    settings = {"dims": SIZES, "exporter": exporter, "opset": opset}
+    settings = {"dims": SIZES, "exporter": exporter, "opset": opset, "auto_rules": False}
 
     with pytest.raises(ExportError):
         bench.export("net.py:Net", inputs, **settings)
@@ -66,7 +66,7 @@ def test_parametrized_weights_that_do_not_export(bench, exporter, opset):
         """,
     )
     inputs = {"x": {"shape": ["batch", 4]}}
-    settings = {"exporter": exporter, "opset": opset}
+    settings = {"exporter": exporter, "opset": opset, "auto_rules": False}
 
     with pytest.raises(ExportError):
         bench.export("net.py:build", inputs, **settings)
@@ -146,7 +146,7 @@ def test_old_opsets_get_attention_norms_and_interpolation(bench):
     """TorchScript, which alone writes opset 11, exports none of the three by itself; with the rules all."""
     bench.write("net.py", OLD)
     inputs = {"x": {"shape": ["batch", "steps", 8]}}
-    settings = {"exporter": "torchscript", "opset": 11}
+    settings = {"exporter": "torchscript", "opset": 11, "auto_rules": False}
     rules = _rules("multihead_attention", "plain_functions", "interpolate")
 
     for number in range(len(rules)):

@@ -46,14 +46,14 @@ def attend(*args: Any, **kwargs: Any) -> Any:
             setattr(given, name, getattr(given, name).unsqueeze(1))
         if given.key_padding_mask is not None:
             given.key_padding_mask = given.key_padding_mask.unsqueeze(0)
-    heads = given.num_heads
+    heads, size = given.num_heads, given.embed_dim_to_check // given.num_heads
     q, k, v = _project(given)
     masks = _masks(given)
     for row_k, row_v in _more_rows(given, k):
         k, v = torch.cat([k, row_k]), torch.cat([v, row_v])
         masks = [functional.pad(mask, (0, 1)) for mask in masks]
-    q, k, v = _split(q, heads), _split(k, heads), _split(v, heads)
-    scores = torch.matmul(q * math.sqrt(1.0 / q.shape[-1]), k.transpose(-2, -1))
+    q, k, v = _split(q, heads, size), _split(k, heads, size), _split(v, heads, size)
+    scores = torch.matmul(q * math.sqrt(1.0 / size), k.transpose(-2, -1))
     for mask in masks:
         scores = scores + _added(mask, scores.dtype)
     shares = torch.softmax(scores, -1)
@@ -92,10 +92,10 @@ def _masks(given: SimpleNamespace) -> list[torch.Tensor]:
     return [item for item in masks if item is not None]
 
 
-def _split(value: torch.Tensor, heads: int) -> torch.Tensor:
+def _split(value: torch.Tensor, heads: int, size: int) -> torch.Tensor:
     """Make (length, batch, features) one matrix for each batch and head."""
-    length, batch, features = value.shape
-    return value.reshape(length, batch, heads, features // heads).permute(1, 2, 0, 3)
+    length, batch, _ = value.shape
+    return value.reshape(length, batch, heads, size).permute(1, 2, 0, 3)
 
 
 def _more_rows(

@@ -1,6 +1,6 @@
 """Module rules that step in by themselves: where a way to export has failed, and the model has what they are for.
 
-Each writes the same function in other operators, which every exporter has at every size. Where none of them
+Each writes the same function in other operators, which every exporter has at every size, or computes a weight once. Where none of them
 finds anything, nothing is tried again.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from onnxbuild.core.values import plain
@@ -16,10 +17,14 @@ from onnxbuild.recipe.rule import Rule
 from onnxbuild.rules.adaptive_pool.spec import AdaptivePool
 from onnxbuild.rules.interpolate.spec import Interpolate
 from onnxbuild.rules.multihead_attention.spec import MultiheadAttention
+from onnxbuild.rules.parametrizations.spec import Parametrizations
 from onnxbuild.rules.plain_functions.spec import PlainFunctions
+from onnxbuild.rules.scan_loops.spec import ScanLoops
 from onnxbuild.steps.export.replace import replace_modules
 
-HELPERS: tuple[type[Rule], ...] = (AdaptivePool, Interpolate, PlainFunctions, MultiheadAttention)
+HELPERS: tuple[type[Rule], ...] = (
+    Parametrizations, AdaptivePool, Interpolate, PlainFunctions, MultiheadAttention, ScanLoops
+)  # fmt: skip
 
 
 def help_export(
@@ -29,6 +34,9 @@ def help_export(
 
     `taken` are the ``run`` of the rules that the recipe has itself; `why` is what has failed without them.
     """
+    if any(isinstance(child, torch.jit.ScriptModule) for child in model.modules()):
+        # Its code is not Python, and cannot be looked into.
+        return model, []
     rules = [
         {
             "name": kind.run.split(".")[-2],

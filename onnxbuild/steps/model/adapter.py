@@ -291,5 +291,6 @@ def _too_many(inputs: Sequence[str], named: Mapping[str, inspect.Parameter]) -> 
         f"the recipe has {len(inputs)} inputs ({', '.join(inputs)}), "
         f"and forward() takes {len(named)}: {', '.join(named) or 'none'}",
         where="inputs",
-        hint="name the inputs as forward() names its parameters, or give them in its order",
+        hint="name the inputs as forward() names its parameters, or give them in its order; parts of one argument are"
+        f" called by it and a dot: {next(iter(named), 'batch')}.{inputs[0]}",
     )

@@ -6,7 +6,6 @@ encoder's, ``decoder.key`` and ``encoder.key``. Other states of a layer have the
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -82,7 +81,7 @@ def _tensors(layer: Any) -> dict[str, torch.Tensor]:
 
 
 def maker(
-    layers: Layers, kind: Any, model: nn.Module, path: str
+    layers: Layers, kind: Any, path: str
 ) -> Callable[[Sequence[Mapping[str, torch.Tensor]]], Any]:
     """Give a function that makes a cache of the tensors of its layers. Raises `ModelError` for other names."""
     wanted = BOTH if any("." in name for name in layers[0]) else KEYS
@@ -101,42 +100,29 @@ def maker(
         # An encoder-decoder without the encoder's half: its first step.
         is_half = isinstance(kind, type) and issubclass(kind, both)
         if not is_half:
-            return lambda values: _make(transformers, model, values, "")
-        return lambda values: both(
-            _make(transformers, model, values, ""), transformers.DynamicCache()
-        )
+            return lambda values: _make(transformers, values, "")
+        return lambda values: both(_make(transformers, values, ""), transformers.DynamicCache())
     return lambda values: both(
-        _make(transformers, model, values, "decoder."),
-        _make(transformers, model, values, "encoder."),
+        _make(transformers, values, "decoder."),
+        _make(transformers, values, "encoder."),
     )
 
 
-def _make(
-    transformers: Any, model: nn.Module, values: Sequence[Mapping[str, torch.Tensor]], prefix: str
-) -> Any:
-    pairs = [(layer[f"{prefix}key"], layer[f"{prefix}value"]) for layer in values]
-    cache = _empty(transformers, model, len(pairs))
-    for number, (key, value) in enumerate(pairs):
-        layer = cache.layers[number] if hasattr(cache, "layers") else None
-        if layer is None or type(layer).__name__ != "DynamicLayer":
+def _make(transformers: Any, values: Sequence[Mapping[str, torch.Tensor]], prefix: str) -> Any:
+    """Make a cache whose layers keep all that they are given.
+
+    Also where attention looks at a window of it only: the mask sees to that. Layers that drop what is older count in
+    Python how much they have dropped, and no tensor says it to the next step.
+    """
+    cache = transformers.DynamicCache()
+    for number, layer in enumerate(values):
+        key, value = layer[f"{prefix}key"], layer[f"{prefix}value"]
+        if not hasattr(cache, "layers"):
             cache.update(key, value, number)
             continue
         # Not `update`: it joins them to an empty tensor of one axis, which ONNX cannot.
-        layer.keys, layer.values = key, value
-        layer.dtype, layer.device, layer.is_initialized = key.dtype, key.device, True
-    return cache
-
-
-def _empty(transformers: Any, model: nn.Module, count: int) -> Any:
-    """Make a cache without tensors, with the kinds of layers that the model's configuration says."""
-    kind = transformers.DynamicCache
-    config = next((part.config for part in model.modules() if is_transformer(part)), None)
-    if config is not None and "config" in inspect.signature(kind).parameters:
-        cache = kind(config=config)
-        if len(getattr(cache, "layers", ())) == count:
-            return cache
-    cache = kind()
-    if hasattr(cache, "layers"):
-        layer = transformers.cache_utils.DynamicLayer
-        cache.layers.extend(layer() for _ in range(count))
+        made = transformers.cache_utils.DynamicLayer()
+        made.keys, made.values = key, value
+        made.dtype, made.device, made.is_initialized = key.dtype, key.device, True
+        cache.layers.append(made)
     return cache

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableSequence, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeAlias, Union, get_args, get_origin
@@ -20,6 +22,7 @@ from torch import nn
 
 from onnxbuild.errors import ModelError
 from onnxbuild.steps.model import caches
+from onnxbuild.steps.model.user import describe, say
 
 Values: TypeAlias = Sequence[torch.Tensor]
 Make: TypeAlias = Callable[[Values], Any]
@@ -102,7 +105,7 @@ def assemble(node: Node, annotation: Any, model: nn.Module) -> Make:
     if caches.is_cache(hint) or (
         node.path == caches.PARAMETER and hint is None and caches.is_transformer(model)
     ):
-        return _cache(node, hint, model)
+        return _cache(node, hint)
     origin = get_origin(hint) or hint
     if not isinstance(origin, type):
         return _by_names(node, hint, model)
@@ -280,7 +283,7 @@ def _check_fields(
         )
 
 
-def _cache(node: Node, hint: Any, model: nn.Module) -> Make:
+def _cache(node: Node, hint: Any) -> Make:
     if not _is_numbered(node):
         raise ModelError(
             f"{node.path!r} is a cache of keys and values, whose layers are numbers",
@@ -294,7 +297,7 @@ def _cache(node: Node, hint: Any, model: nn.Module) -> Make:
             where="inputs",
         )
     flat = [_leaves(layer) for layer in layers]
-    make = caches.maker(flat, hint, model, node.path)
+    make = caches.maker(flat, hint, node.path)
     return lambda values: make([{name: values[i] for name, i in layer.items()} for layer in flat])
 
 
@@ -309,15 +312,18 @@ def _leaves(node: Node, prefix: str = "") -> dict[str, int]:
 
 
 def hints_of(function: Any) -> dict[str, Any]:
-    """Give the types of a function's parameters; of those that cannot be resolved none."""
-    try:
+    """Give the types of a function's parameters, or of a class's fields; of those that cannot be resolved none."""
+    with suppress(Exception):  # any code can stand in an annotation; then each is tried by itself
         return typing.get_type_hints(function)
-    except Exception:  # noqa: BLE001 - any code can stand in an annotation, and without it there is a default
-        return {
-            name: hint
-            for name, hint in getattr(function, "__annotations__", {}).items()
-            if not isinstance(hint, str)
-        }
+    inner = inspect.unwrap(function) if callable(function) else function
+    scope = getattr(inner, "__globals__", None) or vars(sys.modules.get(inner.__module__, sys))
+    found = {}
+    for name, hint in getattr(inner, "__annotations__", {}).items():
+        try:
+            found[name] = eval(hint, scope) if isinstance(hint, str) else hint  # noqa: S307 - as Python does it
+        except Exception as error:  # noqa: BLE001 - said, and the argument is made as if it had none
+            say(f"the annotation of {name!r} cannot be resolved: {describe(error)}")
+    return found
 
 
 def _accepts_none(annotation: Any) -> bool:

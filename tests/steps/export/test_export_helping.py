@@ -60,4 +60,81 @@ def test_a_failure_that_no_rule_is_for_stays_what_it_was(bench):
         bench.export("net.py:Net", {"x": {"shape": ["batch", 4]}}, exporter="dynamo")
 
     assert "rules" not in str(caught.value)
-    assert "data-dependent" in str(caught.value)
+    assert "decides by values" in str(caught.value)
+
+
+MIXED = """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+    from torch.nn.utils import parametrizations
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(2, 4, 1)
+            self.linear = parametrizations.orthogonal(nn.Linear(4, 4))
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, image):
+            small = functional.adaptive_avg_pool2d(self.conv(image), (3, 2))
+            row = self.linear(small.flatten(2).transpose(1, 2))
+            return self.attention(row, row, row, need_weights=False)[0]
+"""
+
+IMAGE = {"image": {"shape": ["batch", 2, "height", "width"]}}
+ROOM = {
+    name: {"min": 4, "max": 19, "trace": size} for name, size in {"height": 6, "width": 9}.items()
+}
+
+
+@pytest.mark.parametrize(("exporter", "opset"), [("dynamo", 18), ("torchscript", 11)])
+def test_an_export_that_fails_is_tried_with_rules(bench, exporter, opset):
+    """What no recipe asked for is in the notes, with the reason; and the model holds at every size."""
+    bench.write("net.py", MIXED)
+
+    exported = bench.export("net.py:Net", IMAGE, dims=ROOM, exporter=exporter, opset=opset)
+
+    assert exported.worst() < 1e-5
+    fired = {rule["rule"]: rule for rule in exported.notes["rules"]}
+    assert fired["adaptive_pool"]["where"] == ["(the model) (net.py:16)"]
+    assert fired["parametrizations"]["where"] == ["linear.weight"]
+    assert "multihead_attention" in fired
+    for rule in fired.values():
+        assert rule["why"].startswith(f"{exporter}: ")
+    assert exported.notes["attempts"] == [{"exporter": exporter, "result": "ok"}]
+
+
+def test_an_export_that_works_is_left_alone(bench):
+    """A model that exports is not changed, though rules would match it."""
+    bench.write(
+        "net.py", MIXED.replace("parametrizations.orthogonal(nn.Linear(4, 4))", "nn.Linear(4, 4)")
+    )
+
+    exported = bench.export(
+        "net.py:Net", {"image": {"shape": ["batch", 2, 6, 4]}}, exporter="dynamo"
+    )
+
+    assert "rules" not in exported.notes
+    assert "AveragePool" in exported.operators()
+
+
+def test_a_compiled_model_fails_as_it_did(bench):
+    """A compiled model has no Python to replace calls in, and the message is the exporter's."""
+    bench.write(
+        "net.py",
+        """
+        import warnings
+        import torch
+        from torch import nn
+
+        def build():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d((3, 2))))
+        """,
+    )
+
+    with pytest.raises(ExportError, match="input size not accessible"):
+        bench.export("net.py:build", IMAGE, dims=ROOM, exporter="torchscript")

@@ -96,6 +96,21 @@ def test_without_a_parameter_of_that_name_it_goes_by_order():
     assert given(list[Tensor], "batch.0", "batch.1") == [0, 1]
 
 
+def test_one_annotation_that_cannot_be_resolved_spoils_no_other():
+    """What stands under `if TYPE_CHECKING:` is nowhere when the model runs."""
+
+    class Net(nn.Module):
+        def forward(self, first: NoSuchName, second: Batch):  # noqa: F821
+            self.got = (first, second)
+            return torch.zeros(1)
+
+    model = Net()
+    adapter = Adapter(model, ["first.0", "second.dense", "second.sparse.0"], None)
+    adapter.call([torch.tensor(float(number)) for number in range(3)])
+
+    assert model.got == ((0,), Batch(1, [2]))
+
+
 def test_constants_are_passed_as_they_are():
     """Also inside of an argument."""
 
@@ -168,16 +183,20 @@ def test_a_cache_goes_in_and_comes_out():
     torch.testing.assert_close(torch.cat([first["logits"], second["logits"]], 1), whole)
 
 
-def test_layers_of_a_cache_are_of_the_configured_kind():
-    """A sliding window drops what is older."""
-    model = decoder("Mistral", sliding_window=4)
+def test_a_sliding_window_keeps_all_that_it_is_given():
+    """The mask hides what is older: the two steps give what the whole gives, beyond the window too."""
+    model = decoder("Mistral", sliding_window=3)
     parts = [f"past_key_values.{layer}.{name}" for layer in (0, 1) for name in ("key", "value")]
-    adapter = Adapter(model, ["input_ids", *parts], ["logits", "a", "b", "c", "d"])
+    adapter = Adapter(model, ["input_ids", *parts], None)
+    ids = torch.arange(9)[None]
 
     with torch.no_grad():
-        found = adapter.call([torch.zeros(1, 3, dtype=torch.int64), *[torch.ones(1, 1, 3, 8)] * 4])
+        whole = model(ids, use_cache=False).logits
+        first = adapter.call([ids[:, :6], *[torch.zeros(1, 1, 0, 8)] * 4])
+        second = adapter.call([ids[:, 6:], *list(first.values())[1:]])
 
-    assert found["a"].shape == (1, 1, 3, 8)
+    assert second["present.0.key"].shape == (1, 1, 9, 8)
+    torch.testing.assert_close(torch.cat([first["logits"], second["logits"]], 1), whole)
 
 
 def test_an_encoder_decoder_has_caches_of_both():

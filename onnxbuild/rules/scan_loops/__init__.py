@@ -1,0 +1,1 @@
+"""Go through a sequence by Scan where a Python loop would be written out."""

@@ -1,0 +1,39 @@
+"""Models that PyTorch computes in bfloat16, in which onnxruntime's CPU provider does not."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import pytest
+
+from onnxbuild.steps.export.measure import measure
+
+pytestmark = pytest.mark.e2e
+
+MODEL = """
+    import torch
+    from torch import nn
+
+    def build():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).bfloat16().eval()
+"""
+
+
+@pytest.mark.parametrize("exporter", ["auto", "torchscript"])
+def test_a_bfloat16_model_is_exported_and_measured(bench, exporter):
+    """It stays bfloat16, and its numbers are held against PyTorch's with each result rounded."""
+    bench.write("m.py", MODEL)
+    inputs = {"x": {"shape": ["batch", 8], "dtype": "bfloat16"}}
+
+    exported = bench.export("m.py:build", inputs, outputs=["y"], exporter=exporter)
+
+    graph = exported.model.graph
+    assert [value.dtype for value in (*graph.inputs, *graph.outputs)] == [ir.DataType.BFLOAT16] * 2
+    paths = exported.path, ("x",), bench.path("samples"), bench.path("reference")
+    assert measure(*paths) == []
+    # Samples in the place of what PyTorch made of them: the comparison can fail.
+    bench.sample(inputs, seed=1)
+    assert (
+        measure(exported.path, ("x",), bench.path("samples"), bench.path("reference"))[0].kind
+        == "value"
+    )
