@@ -155,7 +155,8 @@ class Export:
     exporter: Literal["auto", "dynamo", "torchscript"] = "auto"
     """``dynamo`` (opset 18 and up), ``torchscript`` (9 to 23), or ``auto``: dynamo first where it honours
     the opset, else TorchScript; then the other (below 18 converted from dynamo's 18), and at last dynamo in strict
-    mode, where what went before fails, fixes a dynamic dimension or gives other numbers."""
+    mode, where what went before fails, fixes a dynamic dimension or gives other numbers. Each attempt is a step,
+    and kept."""
 
     constant_folding: bool = True
     """Compute at build time what depends on constants alone."""

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch.onnx._internal.exporter import _registration
 
 from onnxbuild.steps.model.user import describe, say
 
@@ -32,6 +31,9 @@ def keep_translations() -> None:
     Measured with torch 2.13: each export makes it anew from the source of 500 functions, in 0.36 s, and
     what comes out is the same.
     """
+    # It imports onnxscript, of which TorchScript needs nothing.
+    from torch.onnx._internal.exporter import _registration
+
     registry: Any = getattr(_registration, "ONNXRegistry", None)
     make = getattr(registry, "from_torchlib", None)
     if make is None or hasattr(make, "__wrapped__"):
