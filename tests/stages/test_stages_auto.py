@@ -70,4 +70,4 @@ def test_a_budget_that_is_used_up_leaves_no_node_unranked():
 
     assert ranking.names == ("b", "c", "d", "a")
     assert ranking.alone == 2
-    assert ranking.enough == 4
+    assert ranking.enough == 3

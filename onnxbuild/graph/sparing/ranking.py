@@ -68,7 +68,9 @@ class Ranking:
             names=tuple(ordered),
             losses=tuple(found[name] for name in ordered),
             alone=alone,
-            enough=_bisect(ordered, loss, is_over),
+            enough=_add_up([found[name] for name in ordered])
+            if is_over()
+            else _bisect(ordered, loss, is_over),
         )
 
     def plain(self) -> dict[str, Any]:
@@ -103,3 +105,13 @@ def _bisect(
         else:
             least = count
     return most
+
+
+def _add_up(losses: Sequence[float]) -> int:
+    """Tell the same of single losses, as if they added up."""
+    left = sum(losses)
+    for count, loss in enumerate(losses):
+        if left <= ALLOWED:
+            return count
+        left -= loss
+    return len(losses)

@@ -34,10 +34,15 @@ REDUCED = 63
 def candidates(
     model: ir.Model, op_types: Collection[str], *, static: bool, excluded: Collection[str]
 ) -> list[ir.Node]:
-    """List the nodes of the main graph that quantization changes, in order."""
+    """List the nodes of the main graph that quantization changes, in order.
+
+    Not tables: with a scale for each row they lose next to nothing, and as floats take most of a small model.
+    """
     found = []
     for node in model.graph:
         if node.op_type not in op_types or node.name in excluded or not node.name:
+            continue
+        if looks_up_rows(node):
             continue
         if _weight_of(node) is not None or (static and node.op_type not in PASSING):
             found.append(node)
