@@ -1,17 +1,20 @@
 """Build the zoo, call the libraries plainly on the same models, check both, write ``docs/zoo.md``.
 
-``python -m zoo.run [ONLY]``; ONLY is names with commas between. What has not changed comes from the
-store, and from ``build/zoo`` for the plain calls.
+``python -m zoo.run [ONLY] [--minutes N] [--page]``; ONLY is names with commas between. What has not changed comes
+from the store, and from ``build/zoo`` for the plain calls; no more of these are made after N minutes. With
+``--page`` the page is written whatever ONLY is, and says what was not reached.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,17 +34,23 @@ FAMILIES = ("encoders", "decoders", "translators", "audio", "sights", "pictures"
 
 def main(arguments: Sequence[str]) -> int:
     """Run it all. Gives 1 where something published is wrong, or a goal is missed on the whole zoo."""
-    wanted = names(arguments[0] if arguments else "")
-    os.makedirs(FOLDER, exist_ok=True)
+    parser = argparse.ArgumentParser(prog="zoo.run")
+    parser.add_argument("only", nargs="?", default="")
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--page", action="store_true")
+    asked = parser.parse_args(arguments)
+    end = time.monotonic() + 60 * asked.minutes
+    wanted = names(asked.only)
+    os.makedirs(os.path.join(FOLDER, "plain"), exist_ok=True)
     warm()
     built = build(wanted)
-    rows = []
+    rows: dict[str, dict[str, Any]] = {name: {"name": name} for name in names() if asked.page}
     for number, name in enumerate(wanted, 1):
         say(f"{number}/{len(wanted)} {name}")
-        rows.append(look(name, built))
-    everything = wanted == names()
-    path = os.path.join(ROOT, "docs", "zoo.md") if everything else os.path.join(FOLDER, "zoo.md")
-    return write_table(path, rows)
+        rows[name] = look(name, built, end)
+    is_page = asked.page or wanted == names()
+    path = os.path.join(ROOT, "docs", "zoo.md") if is_page else os.path.join(FOLDER, "zoo.md")
+    return write_table(path, list(rows.values()))
 
 
 def warm() -> None:
@@ -77,8 +86,8 @@ def build(wanted: Sequence[str]) -> dict[str, Any]:
     return said
 
 
-def look(name: str, built: Mapping[str, Any]) -> dict[str, Any]:
-    """Give all there is to say of one architecture."""
+def look(name: str, built: Mapping[str, Any], end: float) -> dict[str, Any]:
+    """Give all there is to say of one architecture; after `end` no plain calls but those that are remembered."""
     subject = Subject(name)
     row: dict[str, Any] = {"name": name, "static": subject.is_static}
     try:
@@ -87,7 +96,7 @@ def look(name: str, built: Mapping[str, Any]) -> dict[str, Any]:
         row["error"] = str(error)
         return row
     row["onnxbuild"] = look_at_published(name, known, built)
-    row["plain"] = remembered(name, lambda: look_at_plain(subject, known))
+    row["plain"] = remembered(name, end, lambda: look_at_plain(subject, known))
     return row
 
 
@@ -159,7 +168,7 @@ def tested(path: str, known: Any, precision: str) -> dict[str, Any]:
         return {"loads": False, "wrong": str(error)}
 
 
-def remembered(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def remembered(name: str, end: float, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Give what was found for the same recipe, models and code."""
     digest = hashlib.sha256()
     sources = [os.path.join(RECIPES, f"{name}.yaml")]
@@ -174,6 +183,8 @@ def remembered(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             return dict(json.load(file))
+    if time.monotonic() > end:
+        return {}
     found = look()
     with open(path, "w", encoding="utf-8") as file:
         json.dump(found, file, indent=1)
