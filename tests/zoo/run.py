@@ -1,8 +1,9 @@
 """Build the zoo, call the libraries plainly on the same models, check both, write ``docs/zoo.md``.
 
-``python -m zoo.run [ONLY] [--minutes N] [--page]``; ONLY is names with commas between. What has not changed comes
-from the store, and from ``build/zoo`` for the plain calls; no more of these are made after N minutes. With
-``--page`` the page is written whatever ONLY is, and says what was not reached.
+``python -m zoo.run [ONLY] [--minutes N] [--page] [--built]``; ONLY is names with commas between. What has not changed comes
+from the store, and from ``build/zoo`` for checks and plain calls; no more of these are made after N minutes. With
+``--page`` the page is written whatever ONLY is, and says what was not reached; with ``--built`` nothing is built, and
+what the last build said is taken from ``build/zoo/built.json``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from zoo import plain
@@ -26,6 +28,7 @@ from zoo.table import write_table
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
 FOLDER = os.path.join(ROOT, "build", "zoo")
+BUILT = os.path.join(FOLDER, "built.json")
 ARTIFACTS = os.path.join(FOLDER, "artifacts")
 STEP_SECONDS = 300
 VARIANTS = {"export": "fp32", "fp16": "fp16", "int8": "int8"}
@@ -38,12 +41,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("only", nargs="?", default="")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--page", action="store_true")
+    parser.add_argument("--built", action="store_true")
     asked = parser.parse_args(arguments)
     end = time.monotonic() + 60 * asked.minutes
     wanted = names(asked.only)
     os.makedirs(os.path.join(FOLDER, "plain"), exist_ok=True)
     warm()
-    built = build(wanted)
+    built = read_built() if asked.built else build(wanted)
     rows: dict[str, dict[str, Any]] = {name: {"name": name} for name in names() if asked.page}
     for number, name in enumerate(wanted, 1):
         say(f"{number}/{len(wanted)} {name}")
@@ -81,9 +85,15 @@ def build(wanted: Sequence[str]) -> dict[str, Any]:
     if not done.stdout:
         raise SystemExit(f"onnxbuild ended with {done.returncode} and said nothing")
     said: dict[str, Any] = json.loads(done.stdout)
-    with open(os.path.join(FOLDER, "built.json"), "w", encoding="utf-8") as file:
+    with open(BUILT, "w", encoding="utf-8") as file:
         json.dump(said, file, indent=1)
     return said
+
+
+def read_built() -> dict[str, Any]:
+    """Give what the last build said."""
+    with open(BUILT, encoding="utf-8") as file:
+        return dict(json.load(file))
 
 
 def look(name: str, built: Mapping[str, Any], end: float) -> dict[str, Any]:
@@ -96,7 +106,9 @@ def look(name: str, built: Mapping[str, Any], end: float) -> dict[str, Any]:
         row["error"] = str(error)
         return row
     row["onnxbuild"] = look_at_published(name, known, built)
-    row["plain"] = remembered(name, end, lambda: look_at_plain(subject, known))
+    row["plain"] = remembered(
+        name, lambda: look_at_plain(subject, known), only_known=time.monotonic() > end
+    )
     return row
 
 
@@ -118,7 +130,11 @@ def look_at_published(name: str, known: Any, built: Mapping[str, Any]) -> dict[s
         found[variant] = {
             "published": True,
             "bytes": said["bytes"],
-            **tested(path, known, precision),
+            **remembered(
+                f"{name}-{variant}",
+                partial(tested, path, known, precision),
+                folder=os.path.dirname(path),
+            ),
         }
     return found
 
@@ -168,22 +184,25 @@ def tested(path: str, known: Any, precision: str) -> dict[str, Any]:
         return {"loads": False, "wrong": str(error)}
 
 
-def remembered(name: str, end: float, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Give what was found for the same recipe, models and code."""
+def remembered(
+    name: str, look: Callable[[], dict[str, Any]], *, folder: str = "", only_known: bool = False
+) -> dict[str, Any]:
+    """Give what was found for the same recipe, models and code, and the same files in `folder`."""
     digest = hashlib.sha256()
-    sources = [os.path.join(RECIPES, f"{name}.yaml")]
-    for folder in (MODELS, HERE):
-        sources += [os.path.join(folder, one) for one in os.listdir(folder) if one.endswith(".py")]
+    sources = [os.path.join(RECIPES, f"{name.partition('-')[0]}.yaml")]
+    for place in (MODELS, HERE):
+        sources += [os.path.join(place, one) for one in os.listdir(place) if one.endswith(".py")]
+    sources = [one for one in sources if os.path.basename(one) not in {"run.py", "table.py"}]
+    if folder:
+        sources += [os.path.join(folder, one) for one in os.listdir(folder) if ".onnx" in one]
     for path in sorted(sources):
-        if os.path.basename(path) in {"run.py", "table.py"}:
-            continue
         with open(path, "rb") as file:
             digest.update(file.read())
     path = os.path.join(FOLDER, "plain", f"{name}-{digest.hexdigest()[:16]}.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             return dict(json.load(file))
-    if time.monotonic() > end:
+    if only_known:
         return {}
     found = look()
     with open(path, "w", encoding="utf-8") as file:
