@@ -9,7 +9,7 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
-from onnxbuild.report.sources import LARGER, SLOWER, judge_source
+from onnxbuild.report.sources import LARGER, SLOWER, judge_source, say_once
 from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
@@ -52,9 +52,13 @@ def judge(
         *_judge_comparison(variant, precision, verify, fidelity),
         *_judge_metric(verify, metric, reference_metric),
         *judge_tokens(verify, tokens, reference_tokens),
-        *_judge_size(variant, verify, size, export_size),
-        *judge_source(verify, size, export_size, source_size, latency),
-        *_judge_speed(variant, verify, latency),
+        *say_once(
+            [
+                *_judge_size(variant, verify, size, export_size),
+                *judge_source(verify, size, export_size, source_size, latency),
+                *_judge_speed(variant, verify, latency),
+            ]
+        ),
         *_judge_decisions(export),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
