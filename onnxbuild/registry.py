@@ -20,9 +20,11 @@ STAGES = {
     "onnxruntime": "onnxbuild.stages.onnxruntime.spec:OnnxRuntime",
     "onnxscript": "onnxbuild.stages.onnxscript.spec:OnnxScript",
     "onnxslim": "onnxbuild.stages.onnxslim.spec:OnnxSlim",
+    "ort_format": "onnxbuild.stages.ort_format.spec:OrtFormat",
     "quantize_dynamic": "onnxbuild.stages.quantize_dynamic.spec:QuantizeDynamic",
     "quantize_static": "onnxbuild.stages.quantize_static.spec:QuantizeStatic",
     "quantize_weights": "onnxbuild.stages.quantize_weights.spec:QuantizeWeights",
+    "split": "onnxbuild.stages.split.spec:Split",
     "transformer_fusion": "onnxbuild.stages.transformer_fusion.spec:TransformerFusion",
 }
 

@@ -41,9 +41,6 @@ MARKS = {
 }
 """Operators by which a quantized model is known, and those whose names begin with ``QLinear``."""
 
-HALF_QDQ = 19
-"""The opset from which QuantizeLinear and DequantizeLinear take half precision."""
-
 PROCESSOR_LAYOUT = "com.microsoft.nchwc"
 """The domain of operators that onnxruntime's ``all`` level lays out for one class of processor."""
 

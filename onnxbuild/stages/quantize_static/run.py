@@ -34,7 +34,7 @@ from onnxbuild.graph.select import select_names
 from onnxbuild.graph.stacks import scale_stacks
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.quantize_static.ranges import from_plain
-from onnxbuild.stages.quantize_static.spec import QUANTIZER_OPTIONS, QuantizeOptions
+from onnxbuild.stages.quantize_static.spec import HALF_OPSET, QUANTIZER_OPTIONS, QuantizeOptions
 
 LIBRARY = "onnxruntime's quantize_static"
 
@@ -51,7 +51,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
     opset = quantization.check_model(
         before,
         [] if own else [options.weight_type, options.activation_type],
-        least_half=quantization.HALF_QDQ if options.quant_format == "QDQ" else None,
+        least_half=HALF_OPSET if options.quant_format == "QDQ" else None,
     )
     _check_types(options)
     per_channel = _per_channel(options, opset)
