@@ -32,8 +32,13 @@ TURNED = ("Gemm",)
 LIBRARY = "onnxruntime's quantize_dynamic"
 
 
-WEIGHT_ONLY = Blocks(bits=8, block_size=128, symmetric=True)
-"""How weights are stored that are multiplied with floats. Measured on MiniLM: cosine 0.999, as fast as floats."""
+WEIGHT_ONLY = Blocks(bits=8, block_size=128, symmetric=True, accuracy_level=4)
+"""How weights are stored whose activations are too wide for one scale.
+
+At level 4 onnxruntime gives each row of the activations a scale for each block as well, and multiplies integers.
+Measured on MiniLM with all products like that: cosine 0.995 at least, 1.0 to 1.4 times as fast as floats. At level 0,
+where it makes floats of the weights in each run, a short text took twice the time that floats take.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
