@@ -15,6 +15,8 @@ class OrtFormat(Stage):
     """Write the model in onnxruntime's own format, for its small builds on phones and in browsers.
 
     Published as ``model.ort``, optimized already, and verified as that file. Comes last.
+    onnxruntime writes its tables in an order that differs from run to run: the numbers are reproducible, the file's
+    bytes are not, so `lock` holds such a variant to the file that a store has.
     """
 
     level: Literal["basic", "extended", "all"] = "extended"
