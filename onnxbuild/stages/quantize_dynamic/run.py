@@ -22,6 +22,7 @@ from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import read, scratch_copy
 from onnxbuild.graph.rows import quantize_rows
 from onnxbuild.graph.select import select_names
+from onnxbuild.graph.stacks import scale_stacks
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.quantize_dynamic.spec import EXTRA_OPTIONS, QuantizeDynamic
 
@@ -77,6 +78,9 @@ def quantize(work: Work) -> dict[str, Artifact]:
     with scratch_copy(work) as path:
         target = _quantize(path, work.folder, options, library, names, before) if library else path
         after = read(target)
+    if options.per_channel:
+        symmetric = options.extra_options.get("WeightSymmetric")
+        scale_stacks(before, after, reduce_range=_reduces(options), symmetric=symmetric)
     reuse(before, after)
     left: dict[str, str] = {}
     if names.weight_only:
