@@ -30,8 +30,8 @@ PADDED = 1.125
 """How much longer than what is summed the blocks may be together."""
 
 SHARES = (0.9, 0.8)
-"""Shares of its range that a block of 4 bits is tried with, besides all of it. Measured on MiniLM, whose worst cosine
-rose from 0.933 to 0.938; more of them gained nothing."""
+"""Shares of its range that a block of 4 bits is tried with, besides all of it. Measured on MiniLM: a cosine of 0.951
+instead of 0.941 on a text of 250 tokens, 0.963 instead of 0.956 on one of 128, none gained (0.932) on one of two."""
 
 CHUNK = 1 << 18
 """Weights that are rounded at a time."""

@@ -17,6 +17,10 @@ EXTRA_OPTIONS = (
 )  # fmt: skip
 """What `onnxruntime.quantization.quantize_dynamic` reads of ``extra_options``."""
 
+RESIDUE = 0.2
+"""Share of its loss that a node keeps in blocks. Measured on MiniLM: with all nodes in blocks 1 - cosine is 0.18 of
+what it is without."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeDynamic(Stage):
@@ -101,6 +105,7 @@ class QuantizeDynamic(Stage):
             nodes_to_quantize=self.nodes_to_quantize,
             nodes_to_exclude=self.nodes_to_exclude,
             reduce_range=self.reduce_range,
+            residue=RESIDUE,
         )
 
     def form(self) -> Form:
