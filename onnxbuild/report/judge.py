@@ -9,6 +9,7 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.proof import find_telling
 from onnxbuild.report.sources import LARGER, SLOWER, judge_source, say_once
 from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
@@ -277,13 +278,16 @@ def _judge_proof(precision: Precision, verify: Verify, fidelity: Json) -> Iterat
         return
     caught = next((item for item in tried if _fails(item, precision, verify)), None)
     names = ", ".join(item["weight"] for item in tried)
+    telling = None if caught else find_telling(tried, fidelity["shapes"], precision, verify)
     yield Finding(
         what="comparison with a weight broken on purpose",
         asked="a missed tolerance",
         measured=f"missed with {caught['weight']}" if caught else f"passed, with each of {names}",
         passed=caught is not None,
-        hint="" if caught else "the comparison cannot fail and proves nothing: ask for closer "
-        "tolerances, or give inputs that the output depends on",
+        hint="" if caught else f"ask for `scaled: {telling:.2g}`, which tells them from the model" if telling
+        else "the comparison cannot fail and proves nothing: ask for closer tolerances, or give inputs that"
+        " the output depends on",
+        level="warning" if telling else "gate",
     )  # fmt: skip
 
 

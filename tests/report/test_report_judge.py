@@ -176,6 +176,35 @@ def test_a_comparison_that_cannot_fail_is_a_missed_gate():
     assert "broken on purpose" in missed(verify=Verify(scaled=5.0))[0]
 
 
+@pytest.mark.parametrize(
+    ("own", "spoiled", "level"),
+    [(0.03, 0.17, "warning"), (0.03, 0.06, "gate"), (0.0, 0.0005, "gate")],
+)
+def test_a_default_with_room_for_a_broken_weight_is_a_warning(own, spoiled, level):
+    """It passes, but is told from the model: the recipe is advised what to ask for."""
+    spoils = {"weight": "w", "outputs": {"y": errors(scaled=spoiled, cosine=0.99)}}
+    fidelity = make_fidelity(
+        ("example", {"scaled": own, "cosine": 0.999}), perturbed={"tried": [spoils]}
+    )
+
+    found = {
+        one: [line for line in missed(fidelity, "int8", level=one) if "broken on purpose" in line]
+        for one in ("gate", "warning")
+    }
+
+    assert {one for one, lines in found.items() if lines} == {level}
+
+
+def test_what_a_recipe_asks_for_must_be_able_to_fail():
+    """Its own tolerance with room for a broken weight stays a missed gate."""
+    spoils = {"weight": "w", "outputs": {"y": errors(scaled=0.17, cosine=0.99)}}
+    fidelity = make_fidelity(("example", {"scaled": 0.03}), perturbed={"tried": [spoils]})
+
+    lines = missed(fidelity, "int8", verify=Verify(scaled=0.3))
+
+    assert any("broken on purpose" in line for line in lines)
+
+
 def test_an_output_that_never_changes_is_a_warning():
     """It may be meant."""
     (line,) = missed(make_fidelity(("example", {}), constant=["y"]), level="warning")

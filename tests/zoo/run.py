@@ -1,18 +1,23 @@
 """Build the zoo, call the libraries plainly on the same models, check both, write ``docs/zoo.md``.
 
-``python -m zoo.run [ONLY]``; ONLY is names with commas between. What has not changed comes from the
-store, and from ``build/zoo`` for the plain calls.
+``python -m zoo.run [ONLY] [--minutes N] [--page] [--built]``; ONLY is names with commas between. What has not changed comes
+from the store, and from ``build/zoo`` for checks and plain calls; no more of these are made after N minutes. With
+``--page`` the page is written whatever ONLY is, and says what was not reached; with ``--built`` nothing is built, and
+what the last build said is taken from ``build/zoo/built.json``.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from zoo import plain
@@ -23,6 +28,7 @@ from zoo.table import write_table
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
 FOLDER = os.path.join(ROOT, "build", "zoo")
+BUILT = os.path.join(FOLDER, "built.json")
 ARTIFACTS = os.path.join(FOLDER, "artifacts")
 STEP_SECONDS = 300
 VARIANTS = {"export": "fp32", "fp16": "fp16", "int8": "int8"}
@@ -31,17 +37,24 @@ FAMILIES = ("encoders", "decoders", "translators", "audio", "sights", "pictures"
 
 def main(arguments: Sequence[str]) -> int:
     """Run it all. Gives 1 where something published is wrong, or a goal is missed on the whole zoo."""
-    wanted = names(arguments[0] if arguments else "")
-    os.makedirs(FOLDER, exist_ok=True)
+    parser = argparse.ArgumentParser(prog="zoo.run")
+    parser.add_argument("only", nargs="?", default="")
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--built", action="store_true")
+    asked = parser.parse_args(arguments)
+    end = time.monotonic() + 60 * asked.minutes
+    wanted = names(asked.only)
+    os.makedirs(os.path.join(FOLDER, "plain"), exist_ok=True)
     warm()
-    built = build(wanted)
-    rows = []
+    built = read_built() if asked.built else build(wanted)
+    rows: dict[str, dict[str, Any]] = {name: {"name": name} for name in names() if asked.page}
     for number, name in enumerate(wanted, 1):
         say(f"{number}/{len(wanted)} {name}")
-        rows.append(look(name, built))
-    everything = wanted == names()
-    path = os.path.join(ROOT, "docs", "zoo.md") if everything else os.path.join(FOLDER, "zoo.md")
-    return write_table(path, rows)
+        rows[name] = look(name, built, end)
+    is_page = asked.page or wanted == names()
+    path = os.path.join(ROOT, "docs", "zoo.md") if is_page else os.path.join(FOLDER, "zoo.md")
+    return write_table(path, list(rows.values()))
 
 
 def warm() -> None:
@@ -72,13 +85,19 @@ def build(wanted: Sequence[str]) -> dict[str, Any]:
     if not done.stdout:
         raise SystemExit(f"onnxbuild ended with {done.returncode} and said nothing")
     said: dict[str, Any] = json.loads(done.stdout)
-    with open(os.path.join(FOLDER, "built.json"), "w", encoding="utf-8") as file:
+    with open(BUILT, "w", encoding="utf-8") as file:
         json.dump(said, file, indent=1)
     return said
 
 
-def look(name: str, built: Mapping[str, Any]) -> dict[str, Any]:
-    """Give all there is to say of one architecture."""
+def read_built() -> dict[str, Any]:
+    """Give what the last build said."""
+    with open(BUILT, encoding="utf-8") as file:
+        return dict(json.load(file))
+
+
+def look(name: str, built: Mapping[str, Any], end: float) -> dict[str, Any]:
+    """Give all there is to say of one architecture; after `end` no plain calls but those that are remembered."""
     subject = Subject(name)
     row: dict[str, Any] = {"name": name, "static": subject.is_static}
     try:
@@ -87,7 +106,9 @@ def look(name: str, built: Mapping[str, Any]) -> dict[str, Any]:
         row["error"] = str(error)
         return row
     row["onnxbuild"] = look_at_published(name, known, built)
-    row["plain"] = remembered(name, lambda: look_at_plain(subject, known))
+    row["plain"] = remembered(
+        name, lambda: look_at_plain(subject, known), only_known=time.monotonic() > end
+    )
     return row
 
 
@@ -109,7 +130,11 @@ def look_at_published(name: str, known: Any, built: Mapping[str, Any]) -> dict[s
         found[variant] = {
             "published": True,
             "bytes": said["bytes"],
-            **tested(path, known, precision),
+            **remembered(
+                f"{name}-{variant}",
+                partial(tested, path, known, precision),
+                folder=os.path.dirname(path),
+            ),
         }
     return found
 
@@ -159,21 +184,26 @@ def tested(path: str, known: Any, precision: str) -> dict[str, Any]:
         return {"loads": False, "wrong": str(error)}
 
 
-def remembered(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Give what was found for the same recipe, models and code."""
+def remembered(
+    name: str, look: Callable[[], dict[str, Any]], *, folder: str = "", only_known: bool = False
+) -> dict[str, Any]:
+    """Give what was found for the same recipe, models and code, and the same files in `folder`."""
     digest = hashlib.sha256()
-    sources = [os.path.join(RECIPES, f"{name}.yaml")]
-    for folder in (MODELS, HERE):
-        sources += [os.path.join(folder, one) for one in os.listdir(folder) if one.endswith(".py")]
+    sources = [os.path.join(RECIPES, f"{name.partition('-')[0]}.yaml")]
+    for place in (MODELS, HERE):
+        sources += [os.path.join(place, one) for one in os.listdir(place) if one.endswith(".py")]
+    sources = [one for one in sources if os.path.basename(one) not in {"run.py", "table.py"}]
+    if folder:
+        sources += [os.path.join(folder, one) for one in os.listdir(folder) if ".onnx" in one]
     for path in sorted(sources):
-        if os.path.basename(path) in {"run.py", "table.py"}:
-            continue
         with open(path, "rb") as file:
             digest.update(file.read())
     path = os.path.join(FOLDER, "plain", f"{name}-{digest.hexdigest()[:16]}.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             return dict(json.load(file))
+    if only_known:
+        return {}
     found = look()
     with open(path, "w", encoding="utf-8") as file:
         json.dump(found, file, indent=1)

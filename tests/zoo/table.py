@@ -28,6 +28,8 @@ comparison is code of its own and knows nothing of onnxbuild's verification. Thi
   output at any size; weights and activations from calibration data where the recipe has such (static), else dynamic.
 * *refused*: nothing was published, and the build said why. *wrong*: there is a file, and it does not load,
   fails at a size, or gives other numbers.
+* An empty cell was not reached by this run: {reached} of the architectures were built, and of {called} the plain calls
+  were made. All shares are of those.
 * Plain calls: `torch.onnx.export` with dynamo at opset 18 and by TorchScript at 17; from the first that is right,
   `onnxconverter_common.float16` with `keep_io_types` and `quantize_dynamic` or `quantize_static` with their defaults.
 * size and speed are of int8 against the export: bytes, and latency at the example on one thread (2.0 is twice as fast).
@@ -36,7 +38,13 @@ comparison is code of its own and knows nothing of onnxbuild's verification. Thi
 
 def write_table(path: str, rows: Sequence[Row]) -> int:
     """Write the page, print the totals. Gives 1 where a goal is missed or something published is wrong."""
-    lines = [INTRO.format(count=len(rows)), *_results(rows), "", *_totals(rows), ""]
+    lines = [
+        INTRO.format(count=len(rows), reached=len(_reached(rows)), called=len(_called(rows))),
+        *_results(rows),
+        "",
+        *_totals(rows),
+        "",
+    ]
     refused = _refusals(rows)
     if refused:
         lines += ["## What was refused or is wrong", "", *refused, ""]
@@ -70,8 +78,16 @@ def _is_right(row: Row, variant: str) -> bool:
     return right and (variant != "int8" or found["cosine"] >= INT8_COSINE)
 
 
+def _reached(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if "onnxbuild" in row or "error" in row]
+
+
+def _called(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.get("plain")]
+
+
 def _share(rows: Sequence[Row], variant: str) -> float:
-    return sum(_is_right(row, variant) for row in rows) / len(rows)
+    return sum(_is_right(row, variant) for row in rows) / max(len(_reached(rows)), 1)
 
 
 def _results(rows: Sequence[Row]) -> list[str]:
@@ -117,14 +133,15 @@ def _ratios(row: Row) -> tuple[str, str]:
 
 
 def _totals(rows: Sequence[Row]) -> list[str]:
-    count = len(rows)
+    called = _called(rows)
+    count = len(called)
 
     def plain(test: str, least: float = -1.0) -> str:
-        found = [row.get("plain", {}).get(test, {}) for row in rows]
+        found = [row["plain"].get(test, {}) for row in called]
         right = [one for one in found if one.get("made") and not one["wrong"]]
         return f"{sum(one['cosine'] >= least for one in right)} of {count}"
 
-    either = sum(bool(row.get("plain", {}).get("source")) for row in rows)
+    either = sum(bool(row["plain"].get("source")) for row in called)
     dynamo, torchscript = plain("dynamo"), plain("torchscript")
     exported = f"dynamo {dynamo}, TorchScript {torchscript}, either {either} of {count}"
     wrong = silently_wrong(rows)
@@ -139,7 +156,8 @@ def _totals(rows: Sequence[Row]) -> list[str]:
 
 
 def _count(rows: Sequence[Row], variant: str) -> str:
-    return f"{sum(_is_right(row, variant) for row in rows)} of {len(rows)} ({_share(rows, variant):.0%})"
+    right = sum(_is_right(row, variant) for row in rows)
+    return f"{right} of {len(_reached(rows))} ({_share(rows, variant):.0%})"
 
 
 def _refusals(rows: Sequence[Row]) -> list[str]:
