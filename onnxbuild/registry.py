@@ -30,6 +30,7 @@ RULES = {
     "adaptive_pool": "onnxbuild.rules.adaptive_pool.spec:AdaptivePool",
     "affine_grid": "onnxbuild.rules.affine_grid.spec:AffineGrid",
     "cdist": "onnxbuild.rules.cdist.spec:Cdist",
+    "complex_pairs": "onnxbuild.rules.complex_pairs.spec:ComplexPairs",
     "conv_bn": "onnxbuild.rules.conv_bn.spec:ConvBatchNorm",
     "cumulative": "onnxbuild.rules.cumulative.spec:Cumulative",
     "custom": "onnxbuild.rules.custom.spec:Custom",
