@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -47,6 +47,8 @@ class Variant:
     reference_metric: Output | None = None
     tokens: Output | None = None
     reference_tokens: Output | None = None
+    files: Mapping[str, Output] = field(default_factory=dict)
+    """By name, what is published in place of ``model.onnx``; it is what is measured then."""
     stage: Stage | None = None
     """The stage that made it; None for the exported model itself."""
 
@@ -178,14 +180,16 @@ def _variants(recipe: Recipe) -> list[Variant]:
         sampling, expected = visit(name)
         source = exported if name == "export" else outputs[recipe.stages[name].from_]
         optional: dict[str, Output] = {}
+        stage = recipe.stages[name].stage if name in recipe.stages else None
+        files = stage.files(model) if stage is not None else {}
         if model is not exported:
-            optional["latency"] = benchmark(recipe, name, model, exported, sampling, source)
+            optional["latency"] = benchmark(recipe, name, model, exported, sampling, source, files)
         if gates.metric is not None and gates.data is not None:
             items = data(gates.data)
-            optional["metric"] = evaluate(recipe, name, gates, model, items)
+            optional["metric"] = evaluate(recipe, name, gates, model, items, files)
             optional["reference_metric"] = score(recipe, gates, predict(recipe, items), items)
         if gates.generate is not None:
-            optional["tokens"] = tokens(recipe, name, gates.generate, model, sampling)
+            optional["tokens"] = tokens(recipe, name, gates.generate, model, sampling, files)
             optional["reference_tokens"] = reference_tokens(recipe, gates.generate, sampling)
         variants.append(
             Variant(
@@ -196,8 +200,9 @@ def _variants(recipe: Recipe) -> list[Variant]:
                 model=model,
                 exported=exported,
                 source=source,
-                fidelity=verify(recipe, name, model, sampling, expected),
-                stage=recipe.stages[name].stage if name in recipe.stages else None,
+                fidelity=verify(recipe, name, model, sampling, expected, files),
+                files=files,
+                stage=stage,
                 **optional,
             )
         )
@@ -251,6 +256,9 @@ class _Weaver:
             field.name: self._output(value, variant.recipe)
             for field in dataclasses.fields(variant)
             if isinstance(value := getattr(variant, field.name), Output)
+        }
+        woven["files"] = {
+            name: self._output(output, variant.recipe) for name, output in variant.files.items()
         }
         return dataclasses.replace(variant, **woven)
 

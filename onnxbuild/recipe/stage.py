@@ -73,6 +73,26 @@ class Stage:
         """True where the recipe names what the stage works on, so that it may leave work for another."""
         return False
 
+    def files(self, made: Output) -> Mapping[str, Output]:  # noqa: ARG002 - for those that publish others
+        """Give what is published in place of ``model.onnx``, by file name; `made` is what `apply` gave.
+
+        Outputs of kind ``model`` are ONNX files that chained are the model, in the order of their names' numbers;
+        one of kind ``file`` is the model itself. Only of stages that come last.
+        """
+        return {}
+
+    def is_last(self) -> bool:
+        """True where no stage can start from this one: what it publishes is no single ONNX file."""
+        return False
+
+    def needs_opset(self, earlier: Stage) -> int:  # noqa: ARG002 - for those that can at any
+        """Give the opset from which this stage can come after `earlier`; 0 where at any."""
+        return 0
+
+    def contradicts(self) -> str:
+        """Say what to do about options that contradict one another: empty where none do."""
+        return ""
+
     def refuses(self, earlier: Stage) -> str:  # noqa: ARG002 - for those that can come after all
         """Say which order is right, where this stage cannot come after `earlier`: empty where it can."""
         return ""

@@ -54,6 +54,7 @@ def make_build_json(
         "files": {
             name: {"digest": digest, "bytes": size} for name, (digest, size) in files.items()
         },
+        **_parts(variant, traces),
         "fidelity": plain(fidelity),
         "gates": plain(findings),
         "measured": measured,
@@ -75,6 +76,13 @@ def make_build_json(
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # File systems allow names that are no text; JSON has an escape for what remains of them.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _parts(variant: Variant, traces: Mapping[int, Trace]) -> dict[str, Any]:
+    """Say what each file of a split model takes and gives, in the order in which they run."""
+    trace = traces.get(id(variant.model.step))
+    told = trace.notes.get("parts") if trace is not None and variant.files else None
+    return {"parts": plain(told)} if told else {}
 
 
 def history(outputs: Sequence[Output]) -> list[Step]:

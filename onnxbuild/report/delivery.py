@@ -38,6 +38,7 @@ from onnxbuild.report.result import (
     VariantResult,
 )
 from onnxbuild.report.rules import blame_rules, tell_rules
+from onnxbuild.report.serving import outputs_of, size_of, unpublished, write
 from onnxbuild.report.sources import compare_sizes
 from onnxbuild.report.targets import judge_target
 from onnxbuild.stores.database import DamagedCacheError
@@ -95,7 +96,7 @@ class Delivery:
             except OnnxbuildError as error:
                 # One variant that cannot be written is no reason to say nothing of the others.
                 self._problems.append(_read_problem(variant, error))
-                result = _unpublished(variant, folder)
+                result = unpublished(variant, folder)
             recipes[variant.recipe][variant.name] = result
         for name, locked in self._locks.items():
             self._facts.append(locked.fact)
@@ -145,15 +146,16 @@ class Delivery:
         ]
 
     def _variant(self, variant: Variant, folder: str) -> VariantResult:
-        result = _unpublished(variant, folder)
+        result = unpublished(variant, folder)
         # Measurements are read first: a lost one is built again, which may change what is published.
         self._build.ensure(variant.measured)
-        model = self._build.results(variant.model)
         exported = self._build.results(variant.exported)
         measured = self._measured(variant)
         source = self._build.results(variant.source)
-        if model is None or exported is None or source is None or measured is None:
+        served = self._served(variant)
+        if exported is None or source is None or measured is None or served is None:
             return result
+        size = size_of(served)
         exporting = self._build.trace_of(variant.exported)
         held = judge(
             variant=variant.name,
@@ -162,7 +164,7 @@ class Delivery:
             fidelity=measured["fidelity"],
             metric=measured["metric"],
             reference_metric=measured["reference_metric"],
-            size=model.size,
+            size=size,
             export_size=exported.size,
             source_size=None if variant.source == variant.exported else source.size,
             latency=measured["latency"],
@@ -170,7 +172,7 @@ class Delivery:
             reference_tokens=measured["reference_tokens"],
             export=exporting.notes if exporting else {},
         )
-        measured["size"] = compare_sizes(model.size, exported.size, source.size)
+        measured["size"] = compare_sizes(size, exported.size, source.size)
         aim = self._recipes[variant.recipe].target
         findings = (*judge_target(aim, measured["fidelity"]["model"]), *held)
         fidelity = Fidelity(**fidelity_summary(measured["fidelity"]), metric=measured["metric"])
@@ -180,7 +182,7 @@ class Delivery:
             metric_name=(variant.gates.metric or "").rpartition(":")[2],
             reference_metric=measured["reference_metric"],
             findings=tuple(findings),
-            exceptions=self._exceptions(variant),
+            **self._converted(variant),
             rules=tell_rules(exporting.notes if exporting else {}),
             operators=measured["fidelity"]["model"]["nodes"],
         )
@@ -190,17 +192,24 @@ class Delivery:
             missed = find_first_bad(variant, missed, measured["fidelity"], self._build_late)
             self._problems.extend(self._gate_problem(variant, item, result.path) for item in missed)
             return result
-        return self._publish(variant, model, result, measured, folder)
+        return self._publish(variant, served, result, measured, folder)
 
-    def _exceptions(self, variant: Variant) -> str:
-        """Say what the nearest stage that converts weights left as it was."""
+    def _served(self, variant: Variant) -> dict[str, Artifact] | None:
+        """Give by name what is published; None where it is not all there."""
+        found = {name: self._build.results(item) for name, item in outputs_of(variant).items()}
+        whole = {name: artifact for name, artifact in found.items() if artifact is not None}
+        return whole if len(whole) == len(found) else None
+
+    def _converted(self, variant: Variant) -> dict[str, Any]:
+        """Say what the nearest stage that converts weights left as it was, and what its search tried."""
         output: Output | None = variant.model
         while output is not None:
             trace = self._build.trace_of(output)
             if trace and converts(trace.notes):
-                return tell_exceptions(trace.notes)
+                curve = tuple(trace.notes.get("curve", ()))
+                return {"exceptions": tell_exceptions(trace.notes), "curve": curve}
             output = output.step.inputs.get("model")
-        return ""
+        return {}
 
     def _measured(self, variant: Variant) -> dict[str, Any] | None:
         outputs: dict[str, Output | None] = {
@@ -237,14 +246,15 @@ class Delivery:
     def _publish(
         self,
         variant: Variant,
-        model: Artifact,
+        served: Mapping[str, Artifact],
         result: VariantResult,
         measured: Mapping[str, Any],
         folder: str,
     ) -> VariantResult:
         external = self._recipes[variant.recipe].export.external_data
         written_by = digest_value([external, digest_code("onnxbuild.graph.save")])
-        identity = f"{model.digest} {written_by}"
+        digests = " ".join(artifact.digest for artifact in served.values())
+        identity = f"{digests} {written_by}"
         made = self._store.actions.published(identity)
         text = self._writer(variant, result, measured)
         check = self._checker(variant, self._look_behind(variant, result.fidelity, measured))
@@ -253,8 +263,8 @@ class Delivery:
         contents = {} if made is None else contents_of(made, text(made))
         if made is None or not is_intact(folder, contents, self._build.digest_path):
             self._tell_changed(folder, contents)
-            self._build.ensure([variant.model])
-            made = self._replace(variant, model, folder, text, check)
+            self._build.ensure(outputs_of(variant).values())
+            made = self._replace(variant, served, folder, text, check)
             self._store.actions.note_published(identity, made)
         contents = contents_of(made, text(made))
         self._published[folder] = (variant.recipe, contents)
@@ -264,7 +274,7 @@ class Delivery:
         return replace(
             result,
             published=True,
-            digest=made["model.onnx"][0],
+            digest=made[next(iter(served))][0],
             bytes=sum(size for _, size in made.values()),
             pin=check(made),
         )
@@ -325,20 +335,16 @@ class Delivery:
     def _replace(
         self,
         variant: Variant,
-        model: Artifact,
+        served: Mapping[str, Artifact],
         folder: str,
         text: Callable[[Files], str],
         check: Callable[[Files], object],
     ) -> dict[str, tuple[str, int]]:
-        # Imported here: nothing else of a build that publishes nothing needs the ONNX libraries.
-        from onnxbuild.graph.save import write_model
-
-        external = self._recipes[variant.recipe].export.external_data
+        export = self._recipes[variant.recipe].export
         made: dict[str, tuple[str, int]] = {}
 
         def fill(staging: str) -> None:
-            names = write_model(self._store.path(model), staging, external_data=external)
-            for name in names:
+            for name in write(served, self._store.path, staging, export):
                 path = os.path.join(staging, name)
                 made[name] = (digest_file(path), os.path.getsize(path))
             # What is refused here never takes the place of what is there.
@@ -373,11 +379,6 @@ class Delivery:
             hint=hint,
             exit_code=3,
         )
-
-
-def _unpublished(variant: Variant, folder: str) -> VariantResult:
-    path = os.path.join(folder, "model.onnx")
-    return VariantResult(recipe=variant.recipe, variant=variant.name, path=path, published=False)
 
 
 def _unlocked(recipe: Recipe, locked: Locked) -> Iterator[Problem]:

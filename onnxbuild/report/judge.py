@@ -9,8 +9,9 @@ from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
 from onnxbuild.report.finding import Finding, Json, number, place
+from onnxbuild.report.metrics import judge_metric
 from onnxbuild.report.proof import find_telling
-from onnxbuild.report.sources import LARGER, SLOWER, judge_source
+from onnxbuild.report.sources import LARGER, SLOWER, judge_source, say_once
 from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
@@ -19,10 +20,6 @@ __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
 CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
 """Notes of an export on what a graph does not do, and what they are about."""
 
-SLACK = 1e-9
-"""Differences of decimal fractions: 0.93 - 0.92 is more than 0.01."""
-ONE = "metric"
-"""What `onnxbuild.steps.evaluate` calls a metric that is a single number."""
 HALF_LIMIT = 65504
 """The largest number that half precision holds."""
 
@@ -51,11 +48,15 @@ def judge(
     precision = own_precision(variant, precision, fidelity)
     findings = [
         *_judge_comparison(variant, precision, verify, fidelity),
-        *_judge_metric(verify, metric, reference_metric),
+        *judge_metric(verify, metric, reference_metric),
         *judge_tokens(verify, tokens, reference_tokens),
-        *_judge_size(variant, verify, size, export_size),
-        *judge_source(verify, size, export_size, source_size, latency),
-        *_judge_speed(variant, verify, latency),
+        *say_once(
+            [
+                *_judge_size(variant, verify, size, export_size),
+                *judge_source(verify, size, export_size, source_size, latency),
+                *_judge_speed(variant, verify, latency),
+            ]
+        ),
         *_judge_decisions(export),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
@@ -292,37 +293,6 @@ def _fails(tried: Json, precision: Precision, verify: Verify) -> bool:
     one = {"name": "example", "outputs": outputs}
     findings = _judge_outputs(precision, verify, {"outputs": outputs, "shapes": [one]})
     return any(not finding.passed and finding.level == "gate" for finding in findings)
-
-
-def _judge_metric(verify: Verify, metric: Json | None, reference: Json | None) -> Iterator[Finding]:
-    if verify.at_least is None and verify.max_drop is None:
-        return
-    sign = 1 if verify.goal == "max" else -1
-    if not metric:
-        yield Finding(what="metric", asked="a value", measured="missing", passed=False)
-        return
-    function = (verify.metric or "").rpartition(":")[2]
-    for name, value in metric.items():
-        # A single number has no name of its own.
-        called = function or name if set(metric) == {ONE} else name
-        if verify.at_least is not None:
-            yield Finding(
-                what=called,
-                numbers=True,
-                asked=f"at {'least' if sign > 0 else 'most'} {number(verify.at_least)}",
-                measured=number(value),
-                passed=sign * (value - verify.at_least) >= -SLACK,
-            )
-        if verify.max_drop is not None:
-            known = (reference or {}).get(name)
-            yield Finding(
-                what=called,
-                numbers=True,
-                asked=f"at most {number(verify.max_drop)} worse than PyTorch's {number(known)}",
-                measured=number(value),
-                passed=known is not None and sign * (known - value) <= verify.max_drop + SLACK,
-                hint="" if known is not None else "PyTorch's outputs gave no metric of that name",
-            )
 
 
 def _judge_size(variant: str, verify: Verify, size: int, export_size: int) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from onnxbuild.recipe.schema import Verify
 from onnxbuild.report.finding import Finding, Json, number
@@ -19,6 +20,18 @@ def compare_sizes(size: int, export_size: int, source_size: int) -> dict[str, fl
         "over_export": round(size / export_size, 4) if export_size else None,
         "over_source": round(size / source_size, 4) if source_size else None,
     }
+
+
+def say_once(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Make one warning of the two on a variant that is larger, or slower, than both that it is held against."""
+    warnings: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.level == "warning":
+            warnings.setdefault(finding.what, []).append(finding)
+        else:
+            yield finding
+    for each in warnings.values():
+        yield replace(each[0], measured=", and ".join(item.measured for item in each))
 
 
 def judge_source(
@@ -58,7 +71,7 @@ def judge_source(
         yield Finding(
             what="speed",
             asked="no less than that",
-            measured=f"{number(speedup)} times that of the model it comes from, on this machine",
+            measured=f"{number(speedup)} times that of the model it comes from on this machine",
             passed=False,
             level="warning",
         )

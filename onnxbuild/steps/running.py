@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import onnx
 import onnxruntime as ort
 
 from onnxbuild.arrays import Array, convert
+from onnxbuild.core.ports import Work
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.graph import sessions
 from onnxbuild.graph.emulate import needs_emulation, runnable
+from onnxbuild.steps.served import PREFIX, is_served
 
 
 class Runner:
@@ -53,6 +55,9 @@ class Runner:
 
     def _read(self, path: str, options: ort.SessionOptions, as_served: bool) -> str | bytes:
         """Give what is loaded for the model at `path`: itself, or what it is in float32 where it does not run."""
+        if is_ort_format(path):
+            options.add_session_config_entry("session.load_model_format", "ORT")
+            return path
         proto = onnx.load(path, load_external_data=False)
         if needs_emulation(proto):
             self.emulated = True
@@ -107,3 +112,50 @@ class Runner:
                 hint="if a dimension differs from the one that was traced, declare it in `dynamic_axes`, "
                 "or bound it under `dims`",
             ) from error
+
+
+class Chain(Runner):
+    """Several models that are fed by name with what is given and with what those before them gave."""
+
+    def __init__(self, paths: Iterable[str], threads: int = 1, *, as_served: bool = False) -> None:
+        """Load the files, whose order is that in which they run. Raises `ModelError` where one does not load."""
+        self._parts = [Runner(path, threads, as_served=as_served) for path in paths]
+        self.emulated = any(part.emulated for part in self._parts)
+        self.inputs = {}
+        self.outputs = {}
+        for part in self._parts:
+            for name, kind in part.inputs.items():
+                if name not in self.outputs:
+                    self.inputs.setdefault(name, kind)
+            self.outputs |= part.outputs
+
+    def run_fed(
+        self, feed: Mapping[str, Array], what: str = "the sample", names: list[str] | None = None
+    ) -> list[Any]:
+        """Run one after the other."""
+        values: dict[str, Any] = dict(feed)
+        for part in self._parts:
+            given = {name: values[name] for name in part.inputs}
+            values |= zip(part.outputs, part.run_fed(given, what), strict=True)
+        return [values[name] for name in (self.outputs if names is None else names)]
+
+
+def open_served(work: Work, threads: int, *, as_served: bool = False) -> Runner:
+    """Load what a variant publishes: the files among a step's inputs, where there are any, else its ``model``."""
+    files = {name.removeprefix(PREFIX) for name in work.inputs() if is_served(name)}
+    paths = [work.input(PREFIX + name) for name in sorted(files, key=_place)]
+    if len(paths) > 1:
+        return Chain(paths, threads, as_served=as_served)
+    return Runner((paths or [work.input("model")])[0], threads, as_served=as_served)
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Order files by the numbers in their names: part-2 comes before part-10."""
+    digits = "".join(filter(str.isdigit, name))
+    return int(digits or 0), name
+
+
+def is_ort_format(path: str) -> bool:
+    """Tell whether a file is in onnxruntime's own format, which its fifth to eighth bytes say."""
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == b"ORTM"

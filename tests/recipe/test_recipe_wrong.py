@@ -79,6 +79,17 @@ CASES = {
         "  int8: {use: quantize_dynamic, from: opt}\n  twice: {use: quantize_static, from: int8, data: calibration}\n"
         "  fused: {use: transformer_fusion, from: int8}",
     ),
+    "order_that_the_opset_decides": GOOD.replace(
+        "  int8: {use: quantize_static, from: slim, data: calibration}",
+        "  fp16: {use: float16, from: slim}\n  int8: {use: quantize_static, from: fp16, data: calibration}",
+    ),
+    "order_of_last_stages": GOOD.replace(
+        "  int8: {use: quantize_static, from: slim, data: calibration}",
+        "  int8: {use: quantize_static, from: slim, data: calibration}\n"
+        "  two: {use: split, from: int8, parts: 2, at: [net.head]}\n  more: {use: onnxslim, from: two}\n"
+        "  fp16: {use: float16, from: slim}\n  phone: {use: ort_format, from: fp16}\n"
+        "  bf16: {use: float16, from: slim, dtype: bfloat16}\n  cut: {use: split, from: bf16}",
+    ),
     "torch_names": GOOD.replace(
         "export: {opset: 18}",
         "opset_version: 18\nexport: {do_constant_folding: true, dynamo: true, input_names: [image]}\n"

@@ -442,6 +442,20 @@ def test_a_variant_is_held_against_what_it_comes_from(verify, others, gates, war
     assert len(missed(verify=verify, level="warning", **others)) == warnings
 
 
+def test_what_is_slower_and_larger_than_both_is_said_once():
+    """One warning for the speed and one for the size, with both figures; another that is asked stays a gate."""
+    speeds = {"speedup": 0.5, "speedup_over_source": 0.25}
+    told = missed(level="warning", size=300, source_size=150, latency=speeds)
+
+    assert len(told) == 2
+    assert all(" exported model's" in line and " it comes from" in line for line in told)
+    assert "0.25" in told[1]
+    assert "0.5" in told[1]
+    gated = Verify(min_speedup=1.0)
+    assert len(missed(verify=gated, size=100, source_size=100, latency=speeds)) == 1
+    assert len(missed(verify=gated, level="warning", source_size=100, latency=speeds)) == 1
+
+
 @pytest.mark.parametrize(
     ("variant", "changes", "passes"),
     [

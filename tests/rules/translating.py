@@ -39,12 +39,13 @@ def translations_of(rule: str, options: Mapping[str, Any] = {}) -> list[Translat
 def export(
     function: Callable[..., Any],
     shapes: Sequence[Sequence[Any]],
-    rule: str,
+    rule: str | Sequence[str],
     opset: int,
     exporter: str = "torchscript",
 ) -> onnx.ModelProto:
-    """Export with the rule alone, its dimensions with names dynamic; the rule must have been used."""
-    translations = translations_of(rule)
+    """Export with the rule, or rules, alone, its dimensions with names dynamic; the rule must have been used."""
+    rules = [rule] if isinstance(rule, str) else rule
+    translations = [item for name in rules for item in translations_of(name)]
     known = [item for item in translations if _is_known(item)]
     values = make(shapes, SIZES[0], 0)
     names = [f"input_{number}" for number in range(len(values))]

@@ -164,6 +164,29 @@ def test_weights_alone_become_integers_where_that_is_asked(bench, cosine):
     assert cosine(bench.run(small, ids())[0], bench.run(model, ids())[0]) > 0.999
 
 
+def test_a_large_row_costs_the_others_nothing_where_weights_alone_are_integers(bench):
+    """Each row of the activations has scales of its own, where one for all loses the small rows."""
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[rows, 64] x) => (float[rows, 32] y) { y = MatMul(x, w) }'
+    )
+    generator = np.random.default_rng(0)
+    weight = generator.standard_normal((64, 32)).astype(np.float32)
+    proto.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    proto.graph.node[0].name = "hard"
+    model = bench.put(proto)
+    x = generator.standard_normal((4, 64)).astype(np.float32)
+    x[3] *= 1000
+
+    off = {}
+    for chosen in ((), ("hard",)):
+        small = bench.apply(QuantizeDynamic(nodes_to_weight_only=chosen), model)
+        ours, exact = bench.run(small, {"x": x})[0][:3], (x @ weight)[:3]
+        off[chosen] = np.abs(ours - exact).max() / np.abs(exact).max()
+
+    assert off[()] > 0.2
+    assert off["hard",] < 0.02
+
+
 def test_operators_that_onnx_does_not_know_do_not_break_the_preparation(bench, cosine):
     """A fused graph without the import of its operators, behind which no type is known, is quantized."""
     proto = transformer()

@@ -71,3 +71,23 @@ def test_a_budget_that_is_used_up_leaves_no_node_unranked():
     assert ranking.names == ("b", "c", "d", "a")
     assert ranking.alone == 2
     assert ranking.enough == 3
+
+
+@pytest.mark.parametrize(
+    ("slow", "residue", "enough"),
+    [(False, 0.0, 3), (False, 0.2, 4), (True, 0.0, 3), (True, 0.2, 4)],
+)
+def test_what_nodes_lose_even_when_left_out_counts(slow, residue, enough):
+    """More are left out at once where each keeps some of its loss, whether that is measured or added up."""
+    losses = {"a": 1.0, "b": 0.8, "c": 0.4, "d": 0.4, "e": 0.3}
+    calls = []
+
+    def loss(group):
+        calls.append(group)
+        return sum(losses[name] for name in group)
+
+    ranking = Ranking.find(
+        [*losses], loss, is_over=lambda: slow and len(calls) >= len(losses), residue=residue
+    )
+
+    assert ranking.enough == enough

@@ -36,10 +36,12 @@ class Ranking:
         loss: Callable[[list[str]], float],
         *,
         is_over: Callable[[], bool],
+        residue: float = 0.0,
     ) -> Ranking:
         """Measure groups of neighbours first, then each node, those of the worst groups first.
 
         So a search that runs out of time knows something of every node. Ties keep the order of the graph.
+        `residue` is the share of its loss that a node keeps when it is left out.
         """
         size = max(1, ceil(len(names) / GROUPS))
         groups = [list(names[i : i + size]) for i in range(0, len(names), size)]
@@ -68,9 +70,9 @@ class Ranking:
             names=tuple(ordered),
             losses=tuple(found[name] for name in ordered),
             alone=alone,
-            enough=_add_up([found[name] for name in ordered])
+            enough=_add_up([found[name] for name in ordered], residue)
             if is_over()
-            else _bisect(ordered, loss, is_over),
+            else _bisect(ordered, loss, is_over, residue),
         )
 
     def plain(self) -> dict[str, Any]:
@@ -94,24 +96,28 @@ class Ranking:
 
 
 def _bisect(
-    names: Sequence[str], loss: Callable[[list[str]], float], is_over: Callable[[], bool]
+    names: Sequence[str],
+    loss: Callable[[list[str]], float],
+    is_over: Callable[[], bool],
+    residue: float,
 ) -> int:
     """Find the least number of nodes at the front whose leaving out brings the loss of the rest to `ALLOWED`."""
+    kept = residue * loss(list(names)) if residue else 0.0
     least, most = -1, len(names)
     while most - least > 1 and not is_over():
         count = (least + most) // 2
-        if loss(list(names[count:])) <= ALLOWED:
+        if kept + (1 - residue) * loss(list(names[count:])) <= ALLOWED:
             most = count
         else:
             least = count
     return most
 
 
-def _add_up(losses: Sequence[float]) -> int:
+def _add_up(losses: Sequence[float], residue: float) -> int:
     """Tell the same of single losses, as if they added up."""
     left = sum(losses)
     for count, loss in enumerate(losses):
         if left <= ALLOWED:
             return count
-        left -= loss
+        left -= (1 - residue) * loss
     return len(losses)

@@ -62,7 +62,9 @@ def rank(work: Work) -> dict[str, Artifact]:
             simulate(path, group, model, target, ranges=ranges, reduce_range=reduce_range)
             return reference.measure(_quick(target)).loss(options.target)
 
-        ranking = Ranking.find(names, loss, is_over=lambda: time.monotonic() > until)
+        ranking = Ranking.find(
+            names, loss, is_over=lambda: time.monotonic() > until, residue=options.residue
+        )
     work.notes["nodes"] = len(names)
     work.notes["measured_alone"] = ranking.alone
     if ranking.alone < len(names):

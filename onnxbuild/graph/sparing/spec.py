@@ -47,6 +47,8 @@ class RankOptions:
     nodes_to_quantize: tuple[str, ...] = ()
     nodes_to_exclude: tuple[str, ...] = ()
     reduce_range: bool | None = None
+    residue: float = 0.0
+    """Share of its loss that a node keeps when it is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

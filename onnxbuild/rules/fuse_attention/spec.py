@@ -10,7 +10,11 @@ from onnxbuild.recipe.rule import Level, Rule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FuseAttention(Rule):
-    """Put the matrix products and the softmax of an attention together to one `Attention`, from opset 23 on."""
+    """Put the matrix products and the softmax of an attention together to one `Attention`, from opset 23 on.
+
+    The attentions of onnxruntime's own (``MultiHeadAttention`` and others of ``com.microsoft``), which any opset may
+    have, are written by the stage ``transformer_fusion``.
+    """
 
     level: ClassVar[Level] = "graph"
     run: ClassVar[str] = "onnxbuild.rules.fuse_attention.run:apply"

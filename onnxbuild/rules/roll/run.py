@@ -36,8 +36,15 @@ def _roll(op: Builder, x: ir.Value, amount: Any, dim: int) -> ir.Value:
             op.slice(x, [cut], [size], [dim]), op.slice(x, [0], [cut], [dim]), axis=dim
         )
     count = op.ints([size])
+    if op.opset >= 10:  # noqa: PLR2004 - which slices at places that vary
+        ahead = op.Sub(op.ints([0]), op.ints([amount]))
+        # The remainder in integers, first of either sign, then positive.
+        ahead = op.Add(op.Sub(ahead, op.Mul(op.Div(ahead, count), count)), count)
+        cut = op.Sub(ahead, op.Mul(op.Div(ahead, count), count))
+        return op.Concat(
+            op.slice(x, [cut], [count], [dim]), op.slice(x, [0], [cut], [dim]), axis=dim
+        )
     from_ = op.Sub(op.arange(size), op.ints([amount]))
-    # The remainder in integers, first of either sign, then positive.
     from_ = op.Sub(from_, op.Mul(op.Div(from_, count), count))
     from_ = op.Add(from_, count)
     return op.Gather(x, op.Sub(from_, op.Mul(op.Div(from_, count), count)), axis=dim)

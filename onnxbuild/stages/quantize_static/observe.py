@@ -27,6 +27,7 @@ from onnxbuild.graph.names import check_names
 from onnxbuild.stages.quantize_static.ranges import to_plain
 from onnxbuild.stages.quantize_static.spec import (
     CALIBRATION_OPTIONS,
+    HALF_OPSET,
     QUANTIZER_OPTIONS,
     ObserveOptions,
 )
@@ -49,7 +50,7 @@ def observe(work: Work) -> dict[str, Artifact]:
     options = build(ObserveOptions, work.options)
     known = sorted({*QLinearOpsRegistry, *QDQRegistry})
     model = read(work.input("model"))
-    quantization.check_model(model, [], least_half=quantization.HALF_QDQ)
+    quantization.check_model(model, [], least_half=HALF_OPSET)
     quantization.check_fresh(model)
     _check(options, known)
     with scratch_copy(work) as path:

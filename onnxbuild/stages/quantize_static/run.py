@@ -31,9 +31,10 @@ from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import from_proto, read, scratch_copy, store_root
 from onnxbuild.graph.rows import looks_up_rows, quantize_rows
 from onnxbuild.graph.select import select_names
+from onnxbuild.graph.stacks import scale_stacks
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.quantize_static.ranges import from_plain
-from onnxbuild.stages.quantize_static.spec import QUANTIZER_OPTIONS, QuantizeOptions
+from onnxbuild.stages.quantize_static.spec import HALF_OPSET, QUANTIZER_OPTIONS, QuantizeOptions
 
 LIBRARY = "onnxruntime's quantize_static"
 
@@ -50,7 +51,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
     opset = quantization.check_model(
         before,
         [] if own else [options.weight_type, options.activation_type],
-        least_half=quantization.HALF_QDQ if options.quant_format == "QDQ" else None,
+        least_half=HALF_OPSET if options.quant_format == "QDQ" else None,
     )
     _check_types(options)
     per_channel = _per_channel(options, opset)
@@ -78,6 +79,9 @@ def quantize(work: Work) -> dict[str, Artifact]:
         model, options, per_channel, op_types, work.json("ranges"), quantization.hint_for(before)
     )
     after = from_proto(quantized, store_root(work.store))
+    if per_channel and options.quant_format == "QOperator":
+        symmetric = options.extra_options.get("WeightSymmetric")
+        scale_stacks(before, after, reduce_range=bool(options.reduce_range), symmetric=symmetric)
     left: dict[str, str] = {}
     if by_row:
         left = quantize_rows(

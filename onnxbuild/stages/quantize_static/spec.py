@@ -34,6 +34,9 @@ ActivationType: TypeAlias = Literal["QInt8", "QUInt8", "QInt16", "QUInt16", "QFL
 CPU = ("CPUExecutionProvider",)
 CalibrateMethod: TypeAlias = Literal["minmax", "entropy", "percentile", "distribution"]
 
+HALF_OPSET = 19
+"""The opset from which QuantizeLinear and DequantizeLinear take half precision."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserveOptions:
@@ -113,7 +116,8 @@ class QuantizeStatic(Stage):
 
     mode: Mode = "all"
     """``all`` quantizes all that is asked. ``auto`` measures what each node loses on the samples, and leaves out the
-    fewest with which the target is met; the curve of size, error and time is in build.json."""
+    fewest with which the target is met; ``run`` and build.json tell the curve of
+    size, error and time."""
 
     target: Target | None = None
     """What ``auto`` must meet: ``{cosine: 0.99}``. Left out: what `verify` asks of the variant."""
@@ -200,6 +204,10 @@ class QuantizeStatic(Stage):
     def is_partial(self) -> bool:
         """True where operators or nodes are named."""
         return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
+
+    def needs_opset(self, earlier: Stage) -> int:
+        """Half precision can be quantized by operators of that opset."""
+        return HALF_OPSET if earlier.form() == "half" else 0
 
     def refuses(self, earlier: Stage) -> str:
         """What is fused or integer already is not quantized; half precision by QDQ alone."""

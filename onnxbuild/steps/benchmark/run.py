@@ -12,7 +12,8 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.steps.benchmark.spec import BenchmarkOptions
-from onnxbuild.steps.running import Runner
+from onnxbuild.steps.running import Runner, open_served
+from onnxbuild.steps.served import is_served
 
 EXAMPLE = 1
 """Which sample is timed: the example, after the traced one."""
@@ -29,23 +30,26 @@ def benchmark(work: Work) -> dict[str, Artifact]:
     options = build(BenchmarkOptions, work.options)
     item = read_item(work.input("samples"), EXAMPLE)
     artifacts = work.inputs()
-    model = Runner(work.input("model"), options.threads, as_served=True)
+    model = open_served(work, options.threads, as_served=True)
     if model.missing(item):
         return {"latency": work.put_json(_result(None, None, None, 0))}
-    # A model that is there twice is timed once.
-    runners = {artifacts["model"].digest: model}
+    # A model that is there twice is timed once; files that stand for it are none of the others.
+    own = "files" if any(map(is_served, artifacts)) else artifacts["model"].digest
+    digests = {
+        "model": own,
+        **{name: artifacts[name].digest for name in ("baseline", "source") if name in artifacts},
+    }
+    runners = {own: model}
     compared = ["baseline", "source"] if "source" in artifacts else ["baseline"]
     for name in compared:
-        if artifacts[name].digest not in runners:
-            runners[artifacts[name].digest] = Runner(
-                work.input(name), options.threads, as_served=True
-            )
+        if digests[name] not in runners:
+            runners[digests[name]] = Runner(work.input(name), options.threads, as_served=True)
     times = time_in_turns(list(runners.values()), item, options.seconds)
     seconds = dict(zip(runners, map(median, times), strict=True))
-    own, baseline, source = (
-        seconds[artifacts[name].digest] for name in ("model", "baseline", compared[-1])
+    taken, baseline, source = (
+        seconds[digests[name]] for name in ("model", "baseline", compared[-1])
     )
-    return {"latency": work.put_json(_result(own, baseline, source, len(times[0])))}
+    return {"latency": work.put_json(_result(taken, baseline, source, len(times[0])))}
 
 
 def time_in_turns(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.recipe.schema import Recipe
+from onnxbuild.steps.served import as_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ def benchmark(
     baseline: Output,
     sampling: Step,
     source: Output,
+    files: Mapping[str, Output] | None = None,
 ) -> Output:
     """Make the step that times a variant, its `baseline` and its `source` in turns; give its ``latency``.
 
@@ -41,6 +44,7 @@ def benchmark(
     inputs = {"model": model, "baseline": baseline, "samples": Output(sampling, "samples")}
     if source is not baseline:
         inputs["source"] = source
+    inputs |= as_inputs(files)
     step = Step(
         run="onnxbuild.steps.benchmark.run:benchmark",
         label=f"benchmark {name}",

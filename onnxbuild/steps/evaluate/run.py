@@ -15,7 +15,7 @@ from onnxbuild.core.values import build
 from onnxbuild.errors import DataError
 from onnxbuild.steps.evaluate.spec import EvaluateOptions
 from onnxbuild.steps.model.user import user_code
-from onnxbuild.steps.running import Runner
+from onnxbuild.steps.running import open_served
 
 Item: TypeAlias = Mapping[str, Array]
 
@@ -26,7 +26,7 @@ ONE = "metric"
 def evaluate(work: Work) -> dict[str, Artifact]:
     """Give the ``metric`` of ``model`` over ``items``, which are fed as they are."""
     options = build(EvaluateOptions, work.options)
-    runner = Runner(work.input("model"), options.threads)
+    runner = open_served(work, options.threads)
 
     def outputs() -> Iterator[Item]:
         for index, item in enumerate(read_items(work.input("items"))):

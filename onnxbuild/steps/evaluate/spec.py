@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.recipe.schema import Recipe, Verify
+from onnxbuild.steps.served import as_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +21,20 @@ class EvaluateOptions:
     """Threads of onnxruntime: a constant, since it can change sums."""
 
 
-def evaluate(recipe: Recipe, name: str, gates: Verify, model: Output, items: Output) -> Output:
+def evaluate(
+    recipe: Recipe,
+    name: str,
+    gates: Verify,
+    model: Output,
+    items: Output,
+    files: Mapping[str, Output] | None = None,
+) -> Output:
     """Make the step that runs a variant over a data entry and measures it; give its ``metric``."""
     step = Step(
         run="onnxbuild.steps.evaluate.run:evaluate",
         label=f"evaluate {name}",
         options=EvaluateOptions(metric=_metric(gates)),
-        inputs={"model": model, "items": items},
+        inputs={"model": model, "items": items, **as_inputs(files)},
         outputs=("metric",),
         libraries=("numpy", "onnxruntime"),
         folder=recipe.folder,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +34,9 @@ class Automatic:
     """Exporters whose own translation is passed over: measured with torch 2.13, it is wrong, or fails too late."""
 
 
+LEAST, MOST = 9, 20
+"""The opsets that torch has translations of their own for, under TorchScript."""
+
 RULES = (
     Automatic(
         "affine_grid",
@@ -55,6 +59,11 @@ RULES = (
         "onnxbuild.rules.cumulative.run:apply",
         ("aten::cumsum", "aten::logcumsumexp", "aten::cummax", "aten::cummin"),
     ),
+    Automatic(
+        "diagonal",
+        "onnxbuild.rules.diagonal.run:apply",
+        ("aten::diagonal", "aten::trace", "aten::diag_embed", "aten::kron"),
+    ),
     Automatic("einsum", "onnxbuild.rules.einsum.run:apply", ("aten::einsum",)),
     Automatic(
         "grid_sample",
@@ -73,8 +82,29 @@ RULES = (
         "onnxbuild.rules.plain_attention.run:apply",
         ("aten::scaled_dot_product_attention",),
     ),
+    # TorchScript repeats what is to be repeated no times.
+    Automatic(
+        "repeat_interleave",
+        "onnxbuild.rules.repeat_interleave.run:apply",
+        ("aten::repeat_interleave.self_int", "aten::repeat_interleave.self_Tensor"),
+        ("torchscript",),
+    ),
     Automatic("rms_norm", "onnxbuild.rules.rms_norm.run:apply", ("aten::rms_norm",)),
-    Automatic("roll", "onnxbuild.rules.roll.run:apply", ("aten::roll",)),
+    # TorchScript cuts at the shift, which may be larger than a size that varies.
+    Automatic("roll", "onnxbuild.rules.roll.run:apply", ("aten::roll",), ("torchscript",)),
+    # TorchScript keeps one of the values that meet in a place; dynamo adds where the mean is asked for.
+    Automatic(
+        "scatter",
+        "onnxbuild.rules.scatter.run:apply",
+        ("aten::scatter_add", "aten::index_add", "aten::index_put"),
+        ("torchscript",),
+    ),
+    Automatic(
+        "scatter",
+        "onnxbuild.rules.scatter.run:apply",
+        ("aten::scatter_reduce.two",),
+        ("torchscript", "dynamo"),
+    ),
     Automatic(
         "searchsorted", "onnxbuild.rules.searchsorted.run:apply", ("aten::searchsorted.Tensor",)
     ),
@@ -155,6 +185,9 @@ def _registered(
     rules: dict[str, Automatic], used: dict[str, Translation], opset: int
 ) -> Iterator[None]:
     """Register fallbacks with TorchScript's exporter, and take them out again."""
+    # Torch loads what it has for later opsets when it exports, which is too late to ask what it has.
+    for number in range(LEAST, MOST + 1):
+        import_module(f"torch.onnx._internal.torchscript_exporter.symbolic_opset{number}")
     names: dict[str, dict[str, Automatic]] = {}
     for name, rule in rules.items():
         names.setdefault(name.partition(".")[0], {})[name] = rule
@@ -192,7 +225,12 @@ def _symbolic(
         overload = "default" if schema is None else schema.overload_name or "default"
         for name, rule in versions.items():
             if name in {operator, f"{operator}.{overload}"}:
-                return symbolics.translate(_load(name, rule, used), g, schema, inputs, opset)
+                translation = _load(name, rule, used)
+                made = symbolics.translate(translation, g, schema, inputs, opset)
+                if made is not NotImplemented:
+                    return made
+        if usual is not None:
+            return usual(g, *inputs, **attributes)
         raise torch.onnx.errors.UnsupportedOperatorError(operator, opset, None)
 
     return symbolic

@@ -15,6 +15,7 @@ from torch import nn
 from onnxbuild.core.values import plain
 from onnxbuild.recipe.rule import Rule
 from onnxbuild.rules.adaptive_pool.spec import AdaptivePool
+from onnxbuild.rules.complex_pairs.spec import ComplexPairs
 from onnxbuild.rules.dense_experts.spec import DenseExperts
 from onnxbuild.rules.interpolate.spec import Interpolate
 from onnxbuild.rules.multihead_attention.spec import MultiheadAttention
@@ -25,7 +26,7 @@ from onnxbuild.steps.export.replace import replace_modules
 
 HELPERS: tuple[type[Rule], ...] = (
     Parametrizations, AdaptivePool, Interpolate, PlainFunctions, MultiheadAttention, ScanLoops,
-    DenseExperts,
+    DenseExperts, ComplexPairs,
 )  # fmt: skip
 
 

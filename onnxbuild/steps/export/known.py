@@ -26,8 +26,9 @@ class Known:
 
 
 WRITE_PLAIN = (
-    "write it with operators that ONNX has, or put a module in the place of the one that uses it:"
-    " replace: {{NAME: {{module: file.py:Class, with: file.py:Other}}}}"
+    "write it with operators that ONNX has; or say what it becomes, replace: {{NAME: {{operator: {0}, with:"
+    " file.py:function}}}}; or put another module there, replace: {{NAME: {{module: file.py:Class, with:"
+    " file.py:Other}}}}"
 )
 
 KNOWN: Sequence[Known] = (
@@ -42,8 +43,8 @@ KNOWN: Sequence[Known] = (
         pattern=r"(?:operator '?|<OpOverload\(op=')((?:aten::|aten\.|prims\.)"
         r"(?:view_as_complex|view_as_real|complex|polar|angle|_?fft\w*|istft|real|imag)\b[\w.]*)",
         what="forward computes with complex numbers ({0}), which ONNX does not have",
-        hint="compute with pairs of real numbers; the dynamo exporter (opset 18 and up) does so itself for many"
-        " operators, torch.fft among them",
+        hint="compute with pairs of real numbers; the rule complex_pairs does so for torch.fft, products and most"
+        " else by itself, and the log says of what it knows nothing",
     ),
     Known(
         name="custom operator",

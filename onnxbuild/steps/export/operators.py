@@ -221,8 +221,13 @@ def record(translation: Translation, overload: Any, opset: int) -> Callable[...,
 
     def translate(*values: Any, **keywords: Any) -> Any:
         recorder = evaluator.default()
-        translation.places.append(recorder.nodes)
         found = call(translation, Builder(opset, "dynamo"), overload._schema, values, keywords)
+        if found is NotImplemented:
+            raise ExportError(
+                f"the rule {translation.rule!r} does not translate this call of {translation.operator}",
+                where=f"replace.{translation.rule}",
+            )
+        translation.places.append(recorder.nodes)
         check_nodes(recorder.nodes, opset, translation.rule)
         for identifier, written in recorder.functions.items():
             if isinstance(written, onnxscript.OnnxFunction):

@@ -59,7 +59,9 @@ def _symbolic(
         for translation in translations:
             if translation.overload not in {None, overload}:
                 continue
-            return translate(translation, g, schema, inputs, opset)
+            made = translate(translation, g, schema, inputs, opset)
+            if made is not NotImplemented:
+                return made
         if usual is None:
             name = translations[0].operator
             raise torch.onnx.errors.UnsupportedOperatorError(name, opset, None)
@@ -81,7 +83,7 @@ def read_schema(node: Any, inputs: int) -> Any:
 def translate(
     translation: Translation, g: Any, schema: Any, inputs: Sequence[Any], opset: int
 ) -> Any:
-    """Record what a translation writes, and add it to TorchScript's graph."""
+    """Record what a translation writes, and add it to TorchScript's graph; NotImplemented where it leaves the call."""
     opset_values = onnxscript.values.Opset("", opset)
     recorder = OpRecorder(opset_values, {})
     known: dict[int, Any] = {}
@@ -98,6 +100,8 @@ def translate(
         values = [value for argument, value in pairs if not argument.kwarg_only]
     with evaluator.default_as(recorder):
         found = call(translation, builder, schema, values, keywords)
+    if found is NotImplemented:
+        return found
     check_nodes(recorder.nodes, opset, translation.rule)
     translation.places.append(_scope(g.original_node))
     for node in recorder.nodes:

@@ -9,7 +9,7 @@ from onnxbuild.core.values import build
 from onnxbuild.steps.generate.decoding import Item, Written, decode
 from onnxbuild.steps.generate.spec import ReferenceTokensOptions, TokensOptions
 from onnxbuild.steps.model.predicting import load_predictor
-from onnxbuild.steps.running import Runner
+from onnxbuild.steps.running import open_served
 
 
 def reference_tokens(work: Work) -> dict[str, Artifact]:
@@ -24,7 +24,7 @@ def reference_tokens(work: Work) -> dict[str, Artifact]:
 def tokens(work: Work) -> dict[str, Artifact]:
     """Give the ``tokens`` that a variant writes."""
     options = build(TokensOptions, work.options)
-    runner = Runner(work.input("model"), options.threads)
+    runner = open_served(work, options.threads)
     names = [name for name in options.decoding.feeds if name in runner.outputs]
     number = 0
 

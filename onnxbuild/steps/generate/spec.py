@@ -9,6 +9,7 @@ from typing import Any
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.recipe.schema import Dim, Input, Model, Recipe
 from onnxbuild.steps.reference.spec import model_libraries
+from onnxbuild.steps.served import as_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +83,21 @@ def reference_tokens(recipe: Recipe, count: int, sampling: Step) -> Output:
     return Output(step, "tokens")
 
 
-def tokens(recipe: Recipe, name: str, count: int, model: Output, sampling: Step) -> Output:
+def tokens(
+    recipe: Recipe,
+    name: str,
+    count: int,
+    model: Output,
+    sampling: Step,
+    files: Mapping[str, Output] | None = None,
+) -> Output:
     """Make the step that decodes with a variant; give its ``tokens``."""
     calls_user = any(item.values is not None for item in recipe.inputs.values())
     step = Step(
         run="onnxbuild.steps.generate.run:tokens",
         label=f"{count} tokens of {name}",
         options=TokensOptions(decoding=_decoding(recipe, count)),
-        inputs={"model": model}
+        inputs={"model": model, **as_inputs(files)}
         | {source: Output(sampling, source) for source in ("samples", "shapes")},
         outputs=("tokens",),
         libraries=("numpy", "onnxruntime"),

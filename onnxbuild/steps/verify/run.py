@@ -16,7 +16,7 @@ from onnxbuild.core.values import build
 from onnxbuild.errors import DataError
 from onnxbuild.graph.emulate import half_type
 from onnxbuild.graph.load import model_nodes, read
-from onnxbuild.steps.running import Runner
+from onnxbuild.steps.running import Runner, open_served
 from onnxbuild.steps.verify.channels import Channels
 from onnxbuild.steps.verify.compare import Comparison
 from onnxbuild.steps.verify.half import look_at_half, may_overflow
@@ -51,7 +51,7 @@ def verify(work: Work) -> dict[str, Artifact]:
     options = build(VerifyOptions, work.options)
     path = work.input("model")
     model = read(path)
-    runner = Runner(path, options.threads)
+    runner = open_served(work, options.threads)
     fidelity: dict[str, Any] = {
         "model": {
             "nodes": sum(1 for _ in model_nodes(model)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.recipe.schema import Recipe
+from onnxbuild.steps.served import as_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,18 @@ class VerifyOptions:
     """Threads of onnxruntime: a constant, since it can change sums."""
 
 
-def verify(recipe: Recipe, name: str, model: Output, sampling: Step, expected: Output) -> Output:
-    """Make the step that measures a variant, and give its ``fidelity``. It judges nothing."""
+def verify(
+    recipe: Recipe,
+    name: str,
+    model: Output,
+    sampling: Step,
+    expected: Output,
+    files: Mapping[str, Output] | None = None,
+) -> Output:
+    """Make the step that measures a variant, and give its ``fidelity``. It judges nothing.
+
+    `files` are what is published in place of the model, by name: the outputs are theirs.
+    """
     step = Step(
         run="onnxbuild.steps.verify.run:verify",
         label=f"verify {name}",
@@ -35,6 +47,7 @@ def verify(recipe: Recipe, name: str, model: Output, sampling: Step, expected: O
             "samples": Output(sampling, "samples"),
             "shapes": Output(sampling, "shapes"),
             "reference": expected,
+            **as_inputs(files),
         },
         outputs=("fidelity",),
         libraries=("numpy", "onnx", "onnxruntime"),

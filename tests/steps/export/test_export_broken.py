@@ -54,7 +54,7 @@ BROKEN = {
         ["moves tensors to a GPU", "net.py:25"], "x.device"),
     "package": ("if exporting: import no_such_package\nreturn x", BOTH,
         ["imports no_such_package", "net.py:25"], "install it"),
-    "complex": ("return torch.view_as_complex(x.reshape(-1, 2, 2)).abs()", ("torchscript",),
+    "complex": ("return torch.matrix_exp(torch.view_as_complex(x.reshape(-1, 1, 1, 2))).abs()", ("torchscript",),
         ["complex numbers", "view_as_complex", "net.py:25"], "pairs of real numbers"),
     "later": ("return torch.bitwise_and(x.int(), 3).float()", ("torchscript",),
         ["bitwise_and at opset 17", "opset 18"], "say `opset: 18` or more"),

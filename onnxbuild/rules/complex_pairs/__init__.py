@@ -1,0 +1,1 @@
+"""Compute with complex numbers, and Fourier transforms, as pairs of real ones."""

@@ -1,0 +1,1 @@
+"""The ``ort_format`` stage."""
