@@ -16,7 +16,7 @@ from zoo.subject import HERE, Subject, names
 pytestmark = pytest.mark.e2e
 
 DOZEN = (
-    "bert", "llama_cache", "vit", "whisper_decoder", "unet", "mobilenet", "vae", "lstm", "gru", "dlrm",
+    "bert", "llama_cache", "vit", "spectrogram", "unet", "mobilenet", "vae", "lstm", "patchtst", "dlrm",
     "flow", "tcn",
 )  # fmt: skip
 
