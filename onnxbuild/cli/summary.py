@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from onnxbuild.cli import console
 from onnxbuild.cli.wrapping import break_columns
 from onnxbuild.core.quantities import show_size
+from onnxbuild.report.exceptions import tell_curve
 from onnxbuild.report.result import BuildResult, RecipeResult, Repeated, StepResult, VariantResult
 
 
@@ -22,6 +23,11 @@ def summarize(result: BuildResult) -> str:
         exceptions = [item for item in recipe.variants.values() if item.exceptions]
         if exceptions:
             parts.append("\n".join(f"  {item.variant}: {item.exceptions}" for item in exceptions))
+        searched = [item for item in recipe.variants.values() if item.curve]
+        if searched:
+            parts.append(
+                "\n".join(f"  {item.variant} {tell_curve(item.curve)}" for item in searched)
+            )
         refused = [
             item for item in recipe.variants.values() if item.findings and not item.published
         ]

@@ -29,6 +29,13 @@ LEAST_BLOCK = 16
 PADDED = 1.125
 """How much longer than what is summed the blocks may be together."""
 
+SHARES = (0.9, 0.8)
+"""Shares of its range that a block of 4 bits is tried with, besides all of it. Measured on MiniLM, whose worst cosine
+rose from 0.933 to 0.938; more of them gained nothing."""
+
+CHUNK = 1 << 18
+"""Weights that are rounded at a time."""
+
 FLOATS = {ir.DataType.FLOAT: np.float32, ir.DataType.FLOAT16: np.float16}
 
 Array = npt.NDArray[Any]
@@ -121,29 +128,64 @@ def quantize_blocks(weight: Array, blocks: Blocks) -> tuple[Array, Array, Array 
     """Quantize a weight of shape (columns, summed): packed integers, scales, packed zero points.
 
     Asymmetric blocks reach from their least to their largest value, with zero among them. In symmetric ones the value
-    that is largest in size is exact: the integers reach one further below zero than above.
+    that is largest in size is exact: the integers reach one further below zero than above. Of 4 bits less than the
+    range may be covered, with another scale, where that leaves the lesser squares of errors.
     """
     columns, summed = weight.shape
     count = -(-summed // blocks.block_size)
-    padded = np.zeros((columns, count * blocks.block_size), dtype=np.float32)
-    padded[:, :summed] = weight
-    padded = padded.reshape(columns, count, blocks.block_size)
+    rows = max(1, CHUNK // (count * blocks.block_size))
+    parts = []
+    for start in range(0, columns, rows):
+        part = weight[start : start + rows]
+        padded = np.zeros((len(part), count * blocks.block_size), dtype=np.float32)
+        padded[:, :summed] = part
+        parts.append(_quantize(padded.reshape(len(part), count, blocks.block_size), blocks))
+    integers, scales, zeros = (np.concatenate(made) for made in zip(*parts, strict=True))
+    points = None if blocks.symmetric else _pack(zeros[..., 0], blocks.bits)
+    return _pack(integers, blocks.bits), scales[..., 0], points
+
+
+def _quantize(floats: Array, blocks: Blocks) -> tuple[Array, Array, Array]:
+    """Give integers, scales and zero points of blocks, which lie along the last axis."""
+    low = np.minimum(floats.min(axis=2, keepdims=True), 0)
+    high = np.maximum(floats.max(axis=2, keepdims=True), 0)
+    if blocks.bits != 4:  # noqa: PLR2004
+        return _round(floats, low, high, blocks)
+    best = _fit(floats, *_round(floats, low, high, blocks))
+    for share in SHARES:
+        tried = _fit(floats, *_round(floats, low * share, high * share, blocks))
+        for kept, new in zip(best[:3], tried[:3], strict=True):
+            np.copyto(kept, new, where=tried[3] < best[3])
+        np.minimum(best[3], tried[3], out=best[3])
+    return best[:3]
+
+
+def _round(floats: Array, low: Array, high: Array, blocks: Blocks) -> tuple[Array, Array, Array]:
+    """Round to the integers that cover a range; what is beyond it is cut off."""
     middle, most = 1 << (blocks.bits - 1), (1 << blocks.bits) - 1
-    low = np.minimum(padded.min(axis=2, keepdims=True), 0)
-    high = np.maximum(padded.max(axis=2, keepdims=True), 0)
-    zeros: Array | None = None
     if blocks.symmetric:
         scales = np.where(-low >= high, low, high) / np.float32(-middle)
-        scales[scales == 0] = 1
-        integers = np.rint(padded / scales) + middle
     else:
         scales = (high - low) / np.float32(most)
-        scales[scales == 0] = 1
+    scales[scales == 0] = 1
+    zeros = np.full_like(scales, middle)
+    if not blocks.symmetric:
         zeros = np.clip(np.rint(-low / scales), 0, most)
-        integers = np.rint(padded / scales) + zeros
-    packed = _pack(np.clip(integers, 0, most).astype(np.uint8), blocks.bits)
-    points = None if zeros is None else _pack(zeros[..., 0].astype(np.uint8), blocks.bits)
-    return packed, scales[..., 0], points
+    integers = np.clip(np.rint(floats / scales) + zeros, 0, most)
+    return integers.astype(np.uint8), scales, zeros.astype(np.uint8)
+
+
+def _fit(
+    floats: Array, integers: Array, scales: Array, zeros: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Give the scales with which these integers are nearest, by least squares, and the squares that are left."""
+    steps = integers.astype(np.float32) - zeros
+    squares = np.square(steps).sum(axis=2, keepdims=True)
+    fitted = (floats * steps).sum(axis=2, keepdims=True) / np.maximum(squares, 1)
+    scales = np.where(fitted * scales > 0, fitted, scales)
+    steps *= scales
+    steps -= floats
+    return integers, scales, zeros, np.square(steps, out=steps).sum(axis=2, keepdims=True)
 
 
 def _pack(integers: Array, bits: int) -> Array:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxruntime.quantization import QuantType
 
 from onnxbuild.errors import StageError
-from onnxbuild.graph import blockwise, rows
+from onnxbuild.graph import blockwise, rows, stacks
 from onnxbuild.graph.architecture import ALL
 from onnxbuild.graph.names import check_names
 from onnxbuild.graph.weights import weights
@@ -22,11 +22,12 @@ SUFFIXES = (
     "_quantized",
     "_Transposed_quantized",
     rows.SUFFIX,
+    stacks.SUFFIX,
     *blockwise.SUFFIXES,
     *(f"_Transposed{suffix}" for suffix in blockwise.SUFFIXES),
 )
 """What onnxruntime appends to the name of a weight that it makes integers of. The dynamic quantizer turns a Gemm
-into a MatMul first, whose weight is transposed. The others are those of `onnxbuild.graph.rows` and `onnxbuild.graph.blockwise`."""
+into a MatMul first, whose weight is transposed. The others are those of `onnxbuild.graph.rows`, `.stacks` and `.blockwise`."""
 
 KEPT_SUFFIXES = ("", "_Transposed")
 """What it may have appended to the name of a weight that it leaves."""

@@ -23,7 +23,7 @@ from onnxbuild.graph import sessions
 ENDLESS = 1e30
 """From here on a number stands for infinity, as the masks of attention have it."""
 
-PARTS = ("low", "high", "least", "most", "smallest")
+PARTS = ("low", "high", "least", "most", "smallest", "rows")
 
 PREFIX = "range of "
 
@@ -47,6 +47,9 @@ class Range:
     smallest: float
     """The smallest in size that is not zero; infinite where none was looked for, or all are zero."""
 
+    rows: float = math.inf
+    """The lowest of the highest numbers of all rows along the last axis; infinite where it was not looked for."""
+
     @property
     def size(self) -> float:
         """The largest in size, without what stands for infinity."""
@@ -60,6 +63,7 @@ class Range:
             min(self.least, other.least),
             max(self.most, other.most),
             min(self.smallest, other.smallest),
+            min(self.rows, other.rows),
         )
 
 
@@ -69,16 +73,18 @@ def observe(
     small: Collection[str],
     items: Iterable[Mapping[str, Array]],
     threads: int = 1,
+    rows: Collection[str] = (),
 ) -> dict[str, Range]:
     """Run the model at `path` on `items` and give the ranges of the float32 values called `names`.
 
-    Of those in `small`, the smallest size is looked for too. Raises `ModelError` where it does not run.
+    Of those in `small`, the smallest size is looked for too, of those in `rows` the rows' highest numbers.
+    Raises `ModelError` where it does not run.
     """
     proto = onnx.load(path, load_external_data=False)
     del proto.graph.output[:]
     _add_constants(proto)
     for name in names:
-        _add_range(proto, name, name in small)
+        _add_range(proto, name, small=name in small, rows=name in rows)
     session = open_beside(proto, path, threads)
     known = list(names)
     found: dict[str, Range] = {}
@@ -86,7 +92,8 @@ def observe(
         numbers = run(session, item)
         for index, name in enumerate(known):
             values = [float(one) for one in numbers[index * len(PARTS) : (index + 1) * len(PARTS)]]
-            values[-1] = values[-1] if values[-1] < ENDLESS else math.inf
+            # JSON and comparisons know one infinity.
+            values[4:] = [one if one < ENDLESS else math.inf for one in values[4:]]
             new = Range(*values)
             found[name] = new.join(found[name]) if name in found else new
     return found
@@ -167,6 +174,7 @@ def run(session: ort.InferenceSession, item: Mapping[str, Array]) -> list[Any]:
 def _add_constants(proto: onnx.ModelProto) -> None:
     for name, array in (
         ("row", np.array([-1], np.int64)),
+        ("one", np.array([1], np.int64)),
         ("zero", np.zeros(1, np.float32)),
         ("endless", np.array([ENDLESS], np.float32)),
         ("least", np.array([-ENDLESS], np.float32)),
@@ -174,7 +182,7 @@ def _add_constants(proto: onnx.ModelProto) -> None:
         proto.graph.initializer.append(numpy_helper.from_array(array, PREFIX + name))
 
 
-def _add_range(proto: onnx.ModelProto, name: str, small: bool) -> None:
+def _add_range(proto: onnx.ModelProto, name: str, *, small: bool, rows: bool) -> None:
     """Put nodes behind a value that give its `PARTS`. A zero is added, since it may be empty."""
     at = f"{PREFIX}{name}: "
     zero, endless, least = (PREFIX + known for known in ("zero", "endless", "least"))
@@ -199,6 +207,16 @@ def _add_range(proto: onnx.ModelProto, name: str, small: bool) -> None:
         ]
     else:
         nodes.append(helper.make_node("ReduceMax", [endless], [at + "smallest"], keepdims=0))
+    if rows:
+        nodes += [
+            # Not ReduceMax, whose axes were an attribute before they were an input.
+            helper.make_node("TopK", [name, PREFIX + "one"], [at + "highest", at + "places"]),
+            helper.make_node("Reshape", [at + "highest", PREFIX + "row"], [at + "each"]),
+            helper.make_node("Concat", [at + "each", endless], [at + "any"], axis=0),
+            helper.make_node("ReduceMin", [at + "any"], [at + "rows"], keepdims=0),
+        ]
+    else:
+        nodes.append(helper.make_node("ReduceMax", [endless], [at + "rows"], keepdims=0))
     proto.graph.node.extend(nodes)
     for part in PARTS:
         _give(proto, at + part)

@@ -180,7 +180,7 @@ class Delivery:
             metric_name=(variant.gates.metric or "").rpartition(":")[2],
             reference_metric=measured["reference_metric"],
             findings=tuple(findings),
-            exceptions=self._exceptions(variant),
+            **self._converted(variant),
             rules=tell_rules(exporting.notes if exporting else {}),
             operators=measured["fidelity"]["model"]["nodes"],
         )
@@ -192,15 +192,16 @@ class Delivery:
             return result
         return self._publish(variant, model, result, measured, folder)
 
-    def _exceptions(self, variant: Variant) -> str:
-        """Say what the nearest stage that converts weights left as it was."""
+    def _converted(self, variant: Variant) -> dict[str, Any]:
+        """Say what the nearest stage that converts weights left as it was, and what its search tried."""
         output: Output | None = variant.model
         while output is not None:
             trace = self._build.trace_of(output)
             if trace and converts(trace.notes):
-                return tell_exceptions(trace.notes)
+                curve = tuple(trace.notes.get("curve", ()))
+                return {"exceptions": tell_exceptions(trace.notes), "curve": curve}
             output = output.step.inputs.get("model")
-        return ""
+        return {}
 
     def _measured(self, variant: Variant) -> dict[str, Any] | None:
         outputs: dict[str, Output | None] = {

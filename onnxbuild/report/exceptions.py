@@ -1,9 +1,11 @@
-"""What a variant's precision leaves out: the weights that stayed as they were, counted and named."""
+"""What a variant's precision leaves out: weights that stayed as they were, and what a search for the fewest tried."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from onnxbuild.core.quantities import show_size
 
 SHOWN = 3
 """Weights named in one line; build.json has them all."""
@@ -30,6 +32,16 @@ def tell_exceptions(notes: Mapping[str, Any]) -> str:
         stay = "stays" if len(kept) == 1 else "stay"
         return f"{len(kept)} of {total} weights {stay} float32: {', '.join(named)}{more}"
     return ""
+
+
+def tell_curve(curve: Sequence[Mapping[str, Any]]) -> str:
+    """Say in a line what each attempt of a search gave, with the fewest nodes left out first."""
+    told = "; ".join(
+        f"{point['left_out']} left out: {show_size(point['bytes'])}, cosine {point['cosine']:.4f}"
+        f" (scaled {point['scaled']:.2g}), {point['seconds'] * 1000:.3g} ms{'' if point['met'] else ', missed'}"
+        for point in curve
+    )
+    return f"searched: {told}" if told else ""
 
 
 def _why(why: Any, reasons: Mapping[str, str]) -> str:

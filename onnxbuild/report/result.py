@@ -90,6 +90,9 @@ class VariantResult:
     exceptions: str = ""
     """Which weights its precision leaves out, and why; empty where none."""
 
+    curve: tuple[Mapping[str, Any], ...] = ()
+    """What each attempt of ``mode: auto`` gave: nodes left out, bytes, error, seconds of a run; empty without one."""
+
     rules: str = ""
     """How often each replacement rule fired in the export that it came from; empty where there is none."""
 
@@ -297,6 +300,7 @@ def _variant(item: VariantResult) -> dict[str, Any]:
         "path": os.path.relpath(item.path),
         "digest": item.digest,
         "bytes": item.bytes,
+        **({"curve": [dict(point) for point in item.curve]} if item.curve else {}),
         "fidelity": {
             "max_abs": fidelity.max_abs,
             "max_rel": fidelity.max_rel,

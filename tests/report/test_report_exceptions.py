@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxbuild.report.exceptions import tell_exceptions
+from onnxbuild.report.exceptions import tell_curve, tell_exceptions
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,18 @@ from onnxbuild.report.exceptions import tell_exceptions
 def test_weights_that_stay_are_told(notes, told):
     """How many of how many, the first by name with the reason, the rest counted."""
     assert tell_exceptions(notes) == told
+
+
+def test_a_search_is_told_in_a_line():
+    """Size, error and time of each attempt, and which met the target; nothing where nothing was searched."""
+    missed = {
+        "left_out": 0, "bytes": 23_100_000, "cosine": 0.97412, "scaled": 0.0517, "where": "y at least",
+        "seconds": 0.00213, "met": False,
+    }  # fmt: skip
+    met = {**missed, "left_out": 4, "cosine": 0.99123, "seconds": 0.0123, "met": True}
+
+    assert tell_curve([missed, met]) == (
+        "searched: 0 left out: 23.1 MB, cosine 0.9741 (scaled 0.052), 2.13 ms, missed;"
+        " 4 left out: 23.1 MB, cosine 0.9912 (scaled 0.052), 12.3 ms"
+    )
+    assert not tell_curve([])

@@ -291,3 +291,34 @@ def test_buckets_stay_where_they_are(bench):
     convert_and_compare(bench, proto, noise(4))
 
     assert set(bench.notes["kept_float32"]) >= {"Log_2", "Div_3"}
+
+
+@pytest.mark.parametrize("axis", ["", "<axis = 1>"])
+def test_a_row_that_is_masked_whole_stays_even(bench, axis):
+    """Float32's lowest swallows a score, so that all count alike; half's does not where sums have more digits."""
+    body = (
+        "c = Less(x, zero)  m = Where(c, low, zero)  s = MatMul(x, w)  t = Add(s, m)"
+        f"  p = Softmax{axis}(t)  y = MatMul(p, w)"
+    )
+    proto = make(body, low=f(np.finfo(np.float32).min), zero=f(0))
+    x = noise()
+    x[1] = -np.abs(x[1])
+
+    convert_and_compare(bench, proto, x, 1e-3)
+
+    assert "masked whole" in bench.notes["kept_float32"]["Softmax_4"]
+    assert "cut_to_limit" not in bench.notes
+
+
+def test_a_mask_that_leaves_something_of_each_row_is_half(bench):
+    """Nothing stays float32 for a mask as all models have it."""
+    body = (
+        "c = Less(x, zero)  m = Where(c, low, zero)  s = MatMul(x, w)  t = Add(s, m)"
+        "  p = Softmax(t)  y = MatMul(p, w)"
+    )
+    proto = make(body, low=f(np.finfo(np.float32).min), zero=f(0))
+
+    convert_and_compare(bench, proto, noise())
+
+    assert "kept_float32" not in bench.notes
+    assert bench.notes["cut_to_limit"] == ["low"]

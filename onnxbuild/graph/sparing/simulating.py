@@ -124,6 +124,9 @@ def _round(node: ir.Node, weight: tuple[int, int], reduce_range: bool) -> npt.ND
     assert tensor is not None  # noqa: S101 - `_weight_of` has looked
     array = np.asarray(tensor.numpy(), dtype=np.float32)
     others = tuple(i for i in range(array.ndim) if i != axis % array.ndim)
+    if node.op_type == "MatMul":
+        # Of a stack each matrix has scales of its own.
+        others = (array.ndim - 2,)
     levels = REDUCED if reduce_range and node.op_type != "Gather" else LEVELS
     scales = np.abs(array).max(axis=others, keepdims=True) / levels
     scales[scales == 0] = 1

@@ -58,6 +58,7 @@ class Conversion:
         known = {*self.nodes.values(), *(schema.name for schema in get_all_operator_schema())}
         check_names(options.op_block_list, known, option="op_block_list", what="operator")
         self.small = small_matters(model)
+        self.scores = _softened(model)
         self.observable = [
             value.name or ""
             for value in (
@@ -164,8 +165,9 @@ class Conversion:
         }
         if reasons:
             notes["kept_float32"] = dict(sorted(reasons.items()))
-        if stays.cut:
-            notes["cut_to_limit"] = sorted(stays.cut)
+        cut = stays.cut - kept.keys()
+        if cut:
+            notes["cut_to_limit"] = sorted(cut)
         return notes
 
 
@@ -181,6 +183,18 @@ def kept_names(model: ir.Model, keep_io_types: bool | tuple[str, ...]) -> frozen
         if value.dtype == FLOAT
         and (value.name in keep_io_types if not isinstance(keep_io_types, bool) else keep_io_types)
     )
+
+
+def _softened(model: ir.Model) -> set[str]:
+    """Name the values of the main graph of whose rows, along the last axis, a softmax is taken."""
+    found = set()
+    for node in model.graph:
+        value = node.inputs[0] if node.op_type == "Softmax" else None
+        if value is None or value.shape is None:
+            continue
+        if node.attributes.get_int("axis", -1) in {-1, len(value.shape) - 1}:
+            found.add(value.name or "")
+    return found
 
 
 def name_nodes(model: ir.Model) -> None:

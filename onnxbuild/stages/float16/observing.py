@@ -22,7 +22,7 @@ Observed: TypeAlias = tuple[dict[str, Range], set[str]]
 WHOLE_FROM = 256
 """Values up to this are whole numbers in any half precision."""
 
-FIELDS = ("low", "high", "least", "most", "smallest")
+FIELDS = ("low", "high", "least", "most", "smallest", "rows")
 
 
 def observe(work: Work) -> dict[str, Artifact]:
@@ -51,7 +51,13 @@ def look(work: Work, conversion: Conversion) -> Observed:
         return {}, set()
     path = work.input("model")
     try:
-        found = looking.observe(path, conversion.observable, conversion.small, _items(work))
+        found = looking.observe(
+            path,
+            conversion.observable,
+            conversion.small,
+            _items(work),
+            rows=conversion.scores,
+        )
         large = [name for name, known in found.items() if known.size > WHOLE_FROM]
         if not large:
             return found, set()

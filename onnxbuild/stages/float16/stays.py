@@ -256,6 +256,10 @@ class Judgement:
         why = self._unfit(value, known)
         if why:
             maker = value.producer()
+            if maker is not None and self._has_masked_rows(known):
+                for one in maker.inputs:
+                    if one is not None and self._is_mask(one):
+                        self._keep_movers(one, why)
             for node in ([] if maker is None else [maker]) + [user for user, _ in value.uses()]:
                 self.stays.keep(node, why)
             if name in self._angles:
@@ -278,9 +282,21 @@ class Judgement:
             return f"{name} is divided by, or a root is taken of it, and it may be {known.smallest:.4g}"
         if name in self._rounded and not is_mask:
             return f"{name} holds whole numbers up to {known.size:.6g}, which would be rounded"
+        if self._has_masked_rows(known):
+            # A mask of -1e38 swallows what it is added to, and such a row is even. Half's lowest does not
+            # where sums are computed in more digits, as onnxruntime's CPU provider does.
+            return f"{name} has rows that are masked whole"
         if known.size > LARGEST_ANGLE and name in self._angles:
             return f"{name} is an angle of up to {known.size:.4g}"
         return ""
+
+    def _is_mask(self, value: ir.Value) -> bool:
+        known = self._ranges.get(value.name or "")
+        return known is not None and known.least < -self._largest
+
+    def _has_masked_rows(self, known: Range) -> bool:
+        """Tell whether nothing of some row is left. Softmax makes nothing of minus infinities in float32 either."""
+        return self._half == ir.DataType.FLOAT16 and -math.inf < known.rows < -self._largest
 
     def _keep_movers(self, value: ir.Value, why: str) -> None:
         """Keep what an angle comes from, as far back as it is only handed on, and what computed it."""

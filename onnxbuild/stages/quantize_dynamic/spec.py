@@ -49,15 +49,17 @@ class QuantizeDynamic(Stage):
     """Nodes to leave as they are, chosen likewise."""
 
     nodes_to_weight_only: tuple[str, ...] = ()
-    """Nodes of which only the weights become integers, by blocks, and products stay in floats: for onnxruntime's
-    ``MatMulNBits``. What ``mode: auto`` leaves out is here."""
+    """Nodes that lose too much with one scale for all activations: their weights become integers by blocks, and a
+    scale of the activations is found for each block of each row (onnxruntime's ``MatMulNBits``). Slower than
+    the others, as small. What ``mode: auto`` leaves out is here."""
 
     extra_options: Mapping[str, Any] = field(default_factory=dict)
     """The library's ``extra_options``: ``MatMulConstBOnly``, ``WeightSymmetric``, ``EnableSubgraph`` …"""
 
     mode: Mode = "all"
     """``all`` quantizes all that is asked. ``auto`` measures what each node loses on the samples, and leaves out the
-    fewest with which the target is met; the curve of size, error and time is in build.json."""
+    fewest with which the target is met; ``run`` and build.json tell the curve of
+    size, error and time."""
 
     target: Target | None = None
     """What ``auto`` must meet: ``{cosine: 0.99}``. Left out: what `verify` asks of the variant."""

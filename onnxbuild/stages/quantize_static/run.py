@@ -31,6 +31,7 @@ from onnxbuild.graph.finish import finish
 from onnxbuild.graph.load import from_proto, read, scratch_copy, store_root
 from onnxbuild.graph.rows import looks_up_rows, quantize_rows
 from onnxbuild.graph.select import select_names
+from onnxbuild.graph.stacks import scale_stacks
 from onnxbuild.graph.weights import reuse
 from onnxbuild.stages.quantize_static.ranges import from_plain
 from onnxbuild.stages.quantize_static.spec import QUANTIZER_OPTIONS, QuantizeOptions
@@ -78,6 +79,9 @@ def quantize(work: Work) -> dict[str, Artifact]:
         model, options, per_channel, op_types, work.json("ranges"), quantization.hint_for(before)
     )
     after = from_proto(quantized, store_root(work.store))
+    if per_channel and options.quant_format == "QOperator":
+        symmetric = options.extra_options.get("WeightSymmetric")
+        scale_stacks(before, after, reduce_range=bool(options.reduce_range), symmetric=symmetric)
     left: dict[str, str] = {}
     if by_row:
         left = quantize_rows(

@@ -113,7 +113,8 @@ class QuantizeStatic(Stage):
 
     mode: Mode = "all"
     """``all`` quantizes all that is asked. ``auto`` measures what each node loses on the samples, and leaves out the
-    fewest with which the target is met; the curve of size, error and time is in build.json."""
+    fewest with which the target is met; ``run`` and build.json tell the curve of
+    size, error and time."""
 
     target: Target | None = None
     """What ``auto`` must meet: ``{cosine: 0.99}``. Left out: what `verify` asks of the variant."""

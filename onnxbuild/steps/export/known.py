@@ -26,8 +26,9 @@ class Known:
 
 
 WRITE_PLAIN = (
-    "write it with operators that ONNX has, or put a module in the place of the one that uses it:"
-    " replace: {{NAME: {{module: file.py:Class, with: file.py:Other}}}}"
+    "write it with operators that ONNX has; or say what it becomes, replace: {{NAME: {{operator: {0}, with:"
+    " file.py:function}}}}; or put another module there, replace: {{NAME: {{module: file.py:Class, with:"
+    " file.py:Other}}}}"
 )
 
 KNOWN: Sequence[Known] = (
