@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from zoo.check import INT8_COSINE
+from zoo.subject import HERE
 
 Row = Mapping[str, Any]
+ROOT = os.path.dirname(os.path.dirname(HERE))
+LONGEST = 400
 LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "onnxscript", "onnxconverter-common")
 GOALS = (("export", 0.95), ("fp16", 0.95), ("int8", 0.90))
 """Of all architectures: built and right at every size; fp16 that loads and is right; int8 within 0.99."""
@@ -165,10 +169,18 @@ def _refusals(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if "error" in row:
             lines.append(f"* {row['name']}: PyTorch itself: {row['error']}")
+        told: dict[str, list[str]] = {}
         for variant, _ in GOALS:
             found = _of(row, variant)
             text = found.get("why") or found.get("wrong")
             if text:
                 kind = "refused" if found.get("why") else "wrong"
-                lines.append(f"* {row['name']}, {variant}, {kind}: {' '.join(text.split())}")
+                told.setdefault(f"{kind}: {_shorten(text)}", []).append(variant)
+        lines += [f"* {row['name']}, {', '.join(ones)}, {text}" for text, ones in told.items()]
     return lines
+
+
+def _shorten(text: str) -> str:
+    """Leave out the folder, which is a machine's own, and what comes after the first sentences."""
+    words = " ".join(text.replace(ROOT + os.sep, "").split())
+    return words if len(words) <= LONGEST else words[:LONGEST].rpartition(" ")[0] + " …"
