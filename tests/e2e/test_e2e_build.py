@@ -177,7 +177,7 @@ def test_missed_gate_publishes_nothing_of_that_variant(project):
     assert {item["variant"] for item in result["recipes"][0]["published"]} == {"slim", "fp16"}
     assert "int8" in result["errors"][0]["what"]
     assert "earlier build" in result["errors"][0]["hint"]
-    assert "the first node that is far from the exported model's is" in result["errors"][0]["hint"]
+    assert "it departs from the exported model at" in result["errors"][0]["hint"]
     assert (project / "artifacts" / "small" / "int8" / "model.onnx").read_bytes() == older
     assert ran(result) == ["locate the error of int8"]
 
