@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -166,14 +165,6 @@ class Bench:
             step = answer.outputs["model"].step
             self.tried.append(step.label)
             options = plain(step.options)
-
-
-def forget_modules(folder: str) -> None:
-    """Let the next test import its own files under the same names."""
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "") or "").startswith(folder):
-            del sys.modules[name]
-    sys.path[:] = [entry for entry in sys.path if not entry.startswith(folder)]
 
 
 def _bare(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,6 @@ def test_modules_of_the_caller_are_its_own_again(bench, monkeypatch):
 
     assert bench.value() == 20
     assert sys.modules["model"] is mine
-    monkeypatch.delitem(sys.modules, "model")
 
 
 def test_an_isolated_step_runs_in_a_child_that_has_none_of_our_files(bench):

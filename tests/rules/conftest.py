@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch_bench import Bench, forget_modules
+from torch_bench import Bench
 
 
 @pytest.fixture(autouse=True)
@@ -15,5 +15,4 @@ def seeded():
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    yield Bench(str(tmp_path))
-    forget_modules(str(tmp_path))
+    return Bench(str(tmp_path))

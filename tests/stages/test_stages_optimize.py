@@ -1,6 +1,5 @@
 """The stages onnxoptimizer, onnxruntime and custom."""
 
-import sys
 import typing
 
 import numpy as np
@@ -185,8 +184,7 @@ def code(tmp_path, monkeypatch):
     (tmp_path / "my_stage_code.py").write_text(CODE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    yield "my_stage_code.py"
-    sys.modules.pop("my_stage_code", None)
+    return "my_stage_code.py"
 
 
 def test_a_users_function_rewrites_the_graph(bench, code):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from torch_bench import Bench, forget_modules
+from torch_bench import Bench
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    yield Bench(str(tmp_path))
-    forget_modules(str(tmp_path))
+    return Bench(str(tmp_path))
