@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from pkgutil import iter_modules
 
+from onnxbuild import rules
 from onnxbuild.errors import ExportError
-from onnxbuild.registry import names
 from onnxbuild.steps.export.known import find_known, rules_for, say_known
 from onnxbuild.steps.export.places import chain, find_place
 from onnxbuild.steps.model.user import describe, user_frames
@@ -55,9 +56,9 @@ def diagnose(error: BaseException, way: str) -> ExportError:
     what, hint = say_known(known, groups)
     place = find_place(error)
     if known.name.endswith(("translation", "followed")) or known.name == "custom operator":
-        rules = rules_for(groups[0], names("rules"))
-        if rules:
-            hint = f"the rule `{rules[0]}` replaces it: replace: {{{rules[0]}: {{}}}}"
+        helpful = rules_for(groups[0], _built_in_rules())
+        if helpful:
+            hint = f"the rule `{helpful[0]}` replaces it: replace: {{{helpful[0]}: {{}}}}"
     at = f"\n  {place}" if str(place) else ""
     where = "export.opset" if hint.startswith("say `opset") else "export"
     return ExportError(f"{way} cannot export the model: {what}{at}", where=where, hint=hint)
@@ -83,6 +84,11 @@ def explain_check(
         found = find_known(what)
         hint = say_known(*found)[1] if found else hint
     return ExportError(what, where=error.where, hint=hint)
+
+
+def _built_in_rules() -> list[str]:
+    # The registry names them as well, and all else that there is: behind this step is what it runs.
+    return [module.name for module in iter_modules(rules.__path__) if module.ispkg]
 
 
 def _headline(error: BaseException) -> str:
