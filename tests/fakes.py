@@ -34,7 +34,7 @@ class FakeExecutor:
         self.prepared: list[str] = []
         self.closed = False
 
-    def prepare(self, modules: Sequence[str]) -> None:
+    def prepare(self, modules: Sequence[str], *, soon: bool = False) -> None:
         self.prepared = list(modules)
 
     def submit(self, job: Job) -> None:

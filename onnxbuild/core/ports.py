@@ -151,8 +151,11 @@ class ActionCache(Protocol):
 class Executor(Protocol):
     """Runs jobs. Outcomes are delivered from any thread through the callable it was made with."""
 
-    def prepare(self, modules: Sequence[str]) -> None:
-        """Take the hint that jobs with these run modules may come, in this order. Returns at once."""
+    def prepare(self, modules: Sequence[str], *, soon: bool = False) -> None:
+        """Take the hint that jobs with these run modules may come, in this order. Returns at once.
+
+        `soon`: right after a job that runs now, so that there is time to get ready, but none to lose.
+        """
         ...
 
     def submit(self, job: Job) -> None:

@@ -29,6 +29,7 @@ from onnxbuild.core.step import Output, Step
 from onnxbuild.core.trace import Trace
 from onnxbuild.engine.forecast import added_bytes
 from onnxbuild.engine.growth import read_growth
+from onnxbuild.engine.hints import Hints
 from onnxbuild.engine.keys import find_ingredients, make_key
 from onnxbuild.engine.scheduler import (
     Failed,
@@ -105,7 +106,7 @@ class Build:
         self._folder = folder
         self._refuse = refuse
         self._started = False
-        self._prepared = False
+        self._hints = Hints(self.scheduler, executor)
 
     def run(self) -> None:
         """Bring every step up to date, or find out why not. `records` then says how each ended."""
@@ -182,21 +183,12 @@ class Build:
                 else:
                     events = self._start(instruction.node, instruction.inputs)
             else:
-                self._prepare()
+                self._hints.give([number for number, _, _ in self._jobs.values()])
                 events = self._receive()
             for event in events:
                 pending.extend(reversed(self.scheduler.handle(event)))
         for number in range(len(self.scheduler.nodes)):
             self._record(number)
-
-    def _prepare(self) -> None:
-        """Name, once, what is still to run: an executor may load it while it waits as well."""
-        if self._prepared or not self._jobs:
-            return
-        self._prepared = True
-        open_steps = (node.step for node in self.scheduler.nodes if node.state != "done")
-        modules = dict.fromkeys(step.run.partition(":")[0] for step in open_steps)
-        self._executor.prepare(list(modules))
 
     def _look_up(self, number: int, inputs: Mapping[str, Artifact]) -> list[Any]:
         record = self._record(number)

@@ -9,8 +9,9 @@ that was built on the earlier ones is looked up anew.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal, TypeAlias
 
 from onnxbuild.core.artifact import Artifact
@@ -115,7 +116,8 @@ class Scheduler:
         self._failed = False
         self._running: set[int] = set()
         self._looking: set[int] = set()
-        self._queue: list[tuple[int, int]] = []
+        self._queue: list[tuple[int, bool, int]] = []
+        """What may run, the next first: what many wait for, and what measures time when there is less to do."""
         self._out: list[Instruction] = []
         self._add(steps, {})
 
@@ -152,6 +154,17 @@ class Scheduler:
             case Lost(number, places):
                 self._lose(number, places)
         return self._instructions()
+
+    def successors(self, numbers: Iterable[int]) -> Iterator[Node]:
+        """Give the waiting nodes that need something of these, and nothing that is not done or on its way."""
+        consumers = (self.nodes[number].consumers for number in numbers)
+        for consumer in dict.fromkeys(chain.from_iterable(consumers)):
+            node = self.nodes[consumer]
+            if node.state == "waiting" and all(
+                self.nodes[source].state in {"done", "running", "queued"}
+                for source, _ in node.needs.values()
+            ):
+                yield node
 
     def producer(self, place: Place) -> Place:
         """Give the node that really makes an output, behind all that has grown."""
@@ -210,7 +223,7 @@ class Scheduler:
     def _enqueue(self, number: int) -> None:
         node = self.nodes[number]
         node.state = "queued"
-        heapq.heappush(self._queue, (-node.height, number))
+        heapq.heappush(self._queue, (-node.height, node.step.timed, number))
 
     def _instructions(self) -> list[Instruction]:
         """Start what may start, and give all instructions that have come up.
@@ -218,12 +231,13 @@ class Scheduler:
         Nothing starts while a node is being looked up, which takes no time to speak of: what it finds may
         be higher than all that is queued.
         """
-        held: list[tuple[int, int]] = []
+        held: list[tuple[int, bool, int]] = []
         while self._queue and not self._looking and len(self._running) < self.jobs:
             if self._failed and not self._keep_going:
                 break
             entry = heapq.heappop(self._queue)
-            node = self.nodes[entry[1]]
+            number = entry[-1]
+            node = self.nodes[number]
             if node.state != "queued":
                 continue
             if any(self.nodes[other].step.resources.exclusive for other in self._running):
@@ -233,21 +247,21 @@ class Scheduler:
                 held.append(entry)
                 continue
             node.state = "running"
-            self._running.add(entry[1])
-            self._out.append(Run(entry[1], self._inputs(node)))
+            self._running.add(number)
+            self._out.append(Run(number, self._inputs(node)))
         for entry in held:
             heapq.heappush(self._queue, entry)
         instructions, self._out = self._out, []
         return instructions
 
-    def _others_can_run(self, held: Sequence[tuple[int, int]]) -> bool:
+    def _others_can_run(self, held: Sequence[tuple[int, bool, int]]) -> bool:
         """Tell whether anything that needs no machine of its own is, or may soon be, queued: that goes first."""
-        waiting = {number for _, number in held}
+        waiting = {number for *_, number in held}
         return any(
             number not in waiting
             and self.nodes[number].state == "queued"
             and not self.nodes[number].step.resources.exclusive
-            for _, number in self._queue
+            for *_, number in self._queue
         )
 
     def _finish(self, first: int, results: Mapping[str, Artifact]) -> None:

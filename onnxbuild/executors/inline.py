@@ -46,7 +46,7 @@ class InlineExecutor:
         self._running: dict[str, int] = {}
         self._cancelled: set[str] = set()
 
-    def prepare(self, modules: Sequence[str] = ()) -> None:
+    def prepare(self, modules: Sequence[str] = (), *, soon: bool = False) -> None:
         """Do nothing: run modules are imported by the first job that needs them, if one does."""
 
     def submit(self, job: Job) -> None:

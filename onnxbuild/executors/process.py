@@ -58,15 +58,15 @@ class ProcessExecutor:
         self._lock = Lock()
         self._server: _Server | None = None
 
-    def prepare(self, modules: Sequence[str] = ()) -> None:
-        """Have the server import the run `modules`, in this order, while it has nothing else to do.
+    def prepare(self, modules: Sequence[str] = (), *, soon: bool = False) -> None:
+        """Have the server import the run `modules`, in this order: at once if `soon`, else when it has been idle.
 
         Called early, even with nothing to name, this hides the time that the server takes to start.
         """
         with self._lock:
             server = self._live()
         if modules:
-            server.send({"prepare": list(modules)})
+            server.send({"prepare": list(modules), "soon": soon})
 
     def submit(self, job: Job) -> None:
         """Start a job, or queue it. Raises `ExecutorError` when no server can be started."""

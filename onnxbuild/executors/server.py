@@ -1,8 +1,8 @@
 """The fork server: imports run modules once, forks a worker for each job, sees to it that all of them end.
 
 ``python -P -m onnxbuild.executors.server DESCRIPTOR JOBS PRELOAD EXPECTED`` (the last two are names with
-commas between them) speaks lines of JSON over the socket with that descriptor. It hears ``{"submit": job}``, ``{"cancel": id}``, ``{"prepare": [module…]}`` and
-``{"close": true}``; it says ``{"started": id, "pid": …, "folder": …}`` and ``{"ended": id, "outcome": …}``.
+commas between them) speaks lines of JSON over the socket with that descriptor. It hears ``{"submit": job}``, ``{"cancel": id}``,
+``{"prepare": [module…], "soon": bool}`` and ``{"close": true}``; it says ``{"started": id, "pid": …, "folder": …}`` and ``{"ended": id, "outcome": …}``.
 
 One thread, so that forks are safe. What takes long is importing a run module and its `warm`; while that
 goes on, signals (a child ended, the socket has news, a deadline passed) call `Server.attend`, which does
@@ -41,12 +41,13 @@ from onnxbuild.executors.child import (
 from onnxbuild.executors.deaths import Death, count_oom_kills, explain_death
 from onnxbuild.executors.environment import FIXED, own_path
 from onnxbuild.executors.family import adopt_orphans, kill_group, kill_orphans
+from onnxbuild.executors.loading import load
 from onnxbuild.executors.messages import WORKER, Json, ended, refused
 from onnxbuild.observe import hooks
 
-GRACE = 0.05
-"""Seconds without news before a module is prepared for jobs that may come: a job that is ready, and
-that an outcome has just made possible, should not wait behind an import of seconds."""
+GRACE = 0.5
+"""Seconds without news before a module is prepared for jobs that may come at some time: a job that the next
+outcome makes possible should not wait behind an import of seconds."""
 
 ATTENTION = (signal.SIGCHLD, signal.SIGIO, signal.SIGALRM, signal.SIGTERM)
 """A child ended, the socket has news (or the driver has gone), a deadline passed, asked to stop."""
@@ -77,7 +78,9 @@ class Server:
         self._heard = b""
         self._queue: deque[Json] = deque()
         self._running: dict[int, Running] = {}
-        self._wanted: deque[str] = deque()
+        self._soon: deque[str] = deque()
+        self._later: deque[str] = deque()
+        """Modules that jobs may need: those that follow on what runs now, and others."""
         self._imported: dict[str, Json | None] = {}
         """By run module, None or the outcome of every job that needs it."""
         self._preparing = False
@@ -106,10 +109,14 @@ class Server:
             self.attend()
             if self._start_next():
                 continue
-            module = self._next_module()
+            module = self._needed_module() or self._first_of(self._soon)
+            if module is not None:
+                self._prepare(module)
+                continue
+            module = self._first_of(self._later)
             if module is None:
                 self._wait(self._until_deadline())
-            elif self._queue or not self._wait(GRACE):
+            elif not self._wait(min(GRACE, self._until_deadline() or GRACE)):
                 self._prepare(module)
 
     def attend(self) -> None:
@@ -172,8 +179,8 @@ class Server:
                 self._queue.append(job)
             case {"cancel": name}:
                 self._cancel(name)
-            case {"prepare": modules}:
-                self._wanted.extend(module for module in modules if self._is_ours(module))
+            case {"prepare": modules, "soon": soon}:
+                (self._soon if soon else self._later).extend(filter(self._is_ours, modules))
             case _:
                 self._stopping = True
 
@@ -244,15 +251,15 @@ class Server:
         for descriptor in self._descriptors:
             os.close(descriptor)
 
-    def _next_module(self) -> str | None:
-        for job in self._queue:
-            module = self._missing(job)
-            if module is not None:
-                return module
-        while self._wanted:
-            if self._wanted[0] not in self._imported:
-                return self._wanted[0]
-            self._wanted.popleft()
+    def _needed_module(self) -> str | None:
+        missing = (self._missing(job) for job in self._queue)
+        return next((module for module in missing if module is not None), None)
+
+    def _first_of(self, wanted: deque[str]) -> str | None:
+        while wanted:
+            if wanted[0] not in self._imported:
+                return wanted[0]
+            wanted.popleft()
         return None
 
     def _prepare(self, module: str) -> None:
@@ -261,7 +268,7 @@ class Server:
         self.attend()
         self._arm()
         try:
-            self._imported[module] = _import(module)
+            self._imported[module] = load(module)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._preparing = False
@@ -344,31 +351,6 @@ def _outcome(running: Running, status: int, memory: int) -> Json:
 def _module(job: Json) -> str:
     name: str = job["run"]
     return name.partition(":")[0]
-
-
-def _import(module: str) -> Json | None:
-    """Import a run module and call its `warm`; give the outcome of its jobs if that cannot be done."""
-    try:
-        found = import_module(module)
-        warm = getattr(found, "warm", None)
-        if warm is not None:
-            warm()
-    except Exception as error:  # noqa: BLE001 - reported as the outcome of every job that needs the module
-        traceback.print_exc()
-        hint = ""
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            hint = f"{sys.executable} -m pip install {error.name.partition('.')[0]}"
-        return ended(
-            "failed",
-            f"cannot import {module}: {type(error).__name__}: {error}",
-            hint=hint,
-            kind="ExecutorError",
-        )
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        # Measured: a forked child hangs in its first matmul if its parent has used torch's threads.
-        torch.set_num_threads(1)
-    return None
 
 
 def main() -> NoReturn:

@@ -108,6 +108,31 @@ def test_what_most_waits_for_goes_first():
     assert ran == ["top", "long", "short", "longer"]
 
 
+def test_what_measures_time_goes_after_what_does_not():
+    """Of what nothing waits for: the fewer run beside it, the better it measures."""
+    source = make_step("source")
+    timing = make_step("timing", source, timed=True)
+    others = [make_step(name, source) for name in ("one", "two")]
+
+    ran = drive(Scheduler([source, timing, *others], jobs=1))
+
+    assert ran == ["source", "one", "two", "timing"]
+
+
+def test_successors_are_those_that_what_runs_makes_possible():
+    """Not those that need more than what is done or on its way, and none twice."""
+    one, two = make_step("one"), make_step("two")
+    both = make_step("both", one, two)
+    far = make_step("far", both)
+    beside = make_step("beside", one, far)
+    scheduler = Scheduler([one, two, both, far, beside], jobs=2)
+    scheduler.start()
+    started = [*scheduler.handle(Missing(0)), *scheduler.handle(Missing(1))]
+
+    assert started == [Run(0, {}), Run(1, {})]
+    assert [node.step.label for node in scheduler.successors([0, 1])] == ["both"]
+
+
 def test_exclusive_runs_alone_and_last():
     """A step that measures time waits for everything that can run, and nothing starts beside it."""
     timing = make_step("timing", resources=Resources(exclusive=True))

@@ -45,11 +45,11 @@ class TestProcessExecutor(ExecutorContract):
         executor.close()
 
 
-def make_blocked(bench):
+def make_blocked(bench, *more):
     """Make an executor with a run module whose import takes until `unblock`."""
     with open(bench.path("blocked_until.py"), "w") as file:
         file.write(f"PATH = {bench.path('go')!r}\nBEGUN = {bench.path('begun')!r}\n")
-    preload = ("run_functions", "run_functions_blocked")
+    preload = ("run_functions", "run_functions_blocked", *more)
     return ProcessExecutor(bench.deliver, 2, preload=preload, expected=(), path=(HERE, bench.root))
 
 
@@ -144,6 +144,26 @@ def test_a_module_is_imported_and_warmed_once_before_its_workers(bench):
     executor.submit(bench.job("parent", "who"))
 
     assert seen == [{"warmed_by": bench.value("who"), "times": 1}] * 2
+    executor.close()
+
+
+def test_what_follows_on_a_job_is_imported_before_what_comes_later(bench):
+    """A module that is soon needed overtakes those that were named earlier."""
+    imported = bench.path("imported")
+    with open(bench.path("run_soon.py"), "w") as file:
+        file.write(f"open({imported!r}, 'w').close()\n")
+    executor = make_blocked(bench, "run_soon")
+    server = server_of(bench, executor)
+
+    os.kill(server, signal.SIGSTOP)
+    executor.prepare(["run_functions_blocked"])
+    executor.prepare(["run_soon"], soon=True)
+    os.kill(server, signal.SIGCONT)
+    until(lambda: os.path.exists(bench.path("begun")))
+
+    # The other import does not end by itself.
+    assert os.path.exists(imported)
+    unblock(bench)
     executor.close()
 
 
