@@ -1,6 +1,7 @@
 """8-bit integers, with and without data."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -189,6 +190,26 @@ def test_weights_that_are_to_stay_float_in_the_file_count(bench):
     assert bench.notes["quantized_share"] == 0
 
 
+def test_a_graph_for_tensorrt_has_signed_integers_around_zero_and_float_biases(bench, cosine):
+    """Its values are near, its weights integers, and each value that is quantized has a reader of its own."""
+    model = bench.put(make())
+    stage = QuantizeStatic(data="d", runtime="tensorrt")
+
+    made = bench.apply(stage, model, bench.put_items(labelled()))
+
+    graph = onnx.load(bench.store.path(made)).graph
+    values = {
+        tensor.name: numpy_helper.to_array(tensor, bench.store.root) for tensor in graph.initializer
+    }
+    pairs = [node for node in graph.node if node.op_type in {"QuantizeLinear", "DequantizeLinear"}]
+    readers = Counter(name for node in graph.node for name in node.input)
+    assert {str(values[node.input[2]].dtype) for node in pairs} == {"int8"}
+    assert not any(values[node.input[2]].any() for node in pairs)
+    assert max(readers[node.output[0]] for node in pairs) == 1
+    assert bench.notes["quantized_weights"] == 3
+    assert worst(bench, made, model, cosine) > 0.99
+
+
 def test_onnxruntimes_own_operators_take_16_bits_at_any_opset(bench, cosine):
     """`UseQDQContribOps` is how a model below opset 21 gets them."""
     model = bench.put(make(17))
@@ -223,6 +244,7 @@ def test_excluded_weights_are_listed(bench):
         pytest.param(QuantizeDynamic(op_types_to_quantize=("Matmul",)), 17, "'Matmul'", "'MatMul'", id="operator"),
         pytest.param(QuantizeDynamic(nodes_to_exclude=("layer9",)), 17, "'layer9'", "layer", id="node"),
         pytest.param(QuantizeDynamic(extra_options={"WeightSymetric": 1}), 17, "WeightSymetric", "'WeightSymmetric'", id="extra"),
+        pytest.param(QuantizeStatic(data="d", runtime="tensorrt", quant_format="QOperator"), 17, "TensorRT", "quant_format: QDQ", id="runtime"),
         pytest.param(QuantizeDynamic(op_types_to_quantize=("LSTM",)), 17, "no weight became integer", "LSTM", id="nothing"),
         pytest.param(QuantizeDynamic(), 9, "needs opset 10; this model has 9", "export.opset", id="opset 9"),
         pytest.param(QuantizeStatic(data="d"), 9, "needs opset 10", "export.opset", id="static at opset 9"),

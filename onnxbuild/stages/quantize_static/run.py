@@ -193,6 +193,11 @@ def _check_types(options: QuantizeOptions) -> None:
             "float 8 must be the type of weights and activations alike",
             hint="set both activation_type and weight_type to QFLOAT8E4M3FN",
         )
+    if options.extra_options.get("DedicatedQDQPair") and options.quant_format != "QDQ":
+        raise StageError(
+            "pairs of QuantizeLinear and DequantizeLinear, as TensorRT reads them, are quant_format QDQ",
+            hint="set quant_format: QDQ, or leave out `runtime: tensorrt` (or DedicatedQDQPair)",
+        )
     wide = {"QInt16", "QUInt16"} & {weight, activation}
     if wide and options.quant_format != "QDQ":
         raise StageError(f"{wide.pop()} needs quant_format QDQ", hint="set quant_format: QDQ")

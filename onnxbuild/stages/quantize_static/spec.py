@@ -34,6 +34,14 @@ ActivationType: TypeAlias = Literal["QInt8", "QUInt8", "QInt16", "QUInt16", "QFL
 CPU = ("CPUExecutionProvider",)
 CalibrateMethod: TypeAlias = Literal["minmax", "entropy", "percentile", "distribution"]
 
+TENSORRT: Mapping[str, Any] = {
+    "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False, "DedicatedQDQPair": True,
+}  # fmt: skip
+"""What TensorRT reads: zero points of 0, floats for biases, and a pair of nodes for each reader of a value.
+
+https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/quantized-types-explicit-quantization.html
+"""
+
 HALF_OPSET = 19
 """The opset from which QuantizeLinear and DequantizeLinear take half precision."""
 
@@ -79,8 +87,13 @@ class QuantizeStatic(Stage):
     """``QDQ`` puts QuantizeLinear and DequantizeLinear around operators, which every runtime reads;
     ``QOperator`` has quantized operators."""
 
-    activation_type: ActivationType = "QUInt8"
-    """Integer type of the activations. onnxruntime's CPU kernels want ``QUInt8`` on x86, ``QInt8`` on ARM."""
+    runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    """For which runtime the graph is laid out. ``tensorrt`` and its like take signed integers around 0, a pair of
+    nodes for each reader of a value, and biases in floats. What `extra_options` say goes before."""
+
+    activation_type: ActivationType | None = None
+    """Integer type of the activations. Left out: ``QUInt8``, which onnxruntime's CPU kernels want on x86 (on ARM it is
+    ``QInt8``); for ``tensorrt`` ``QInt8``."""
 
     weight_type: WeightType = "QInt8"
     """Integer type of the weights. 16 and 4 bits need opset 21, float 8 needs opset 19."""
@@ -185,12 +198,16 @@ class QuantizeStatic(Stage):
 
     def _quantizing(self) -> QuantizeOptions:
         extra = {k: v for k, v in self.extra_options.items() if k in QUANTIZER_OPTIONS}
+        signed = self.runtime == "tensorrt"
+        if signed:
+            extra = {**TENSORRT, **extra}
         return QuantizeOptions(
             quant_format=self.quant_format,
-            activation_type=self.activation_type,
+            activation_type=self.activation_type or ("QInt8" if signed else "QUInt8"),
             weight_type=self.weight_type,
             per_channel=self.per_channel,
-            reduce_range=self.reduce_range,
+            # Sums of signed activations do not saturate.
+            reduce_range=False if signed and self.reduce_range is None else self.reduce_range,
             op_types_to_quantize=self.op_types_to_quantize,
             nodes_to_quantize=self.nodes_to_quantize,
             nodes_to_exclude=self.nodes_to_exclude,
