@@ -112,6 +112,7 @@ CASES = {
     # Some of the numbers are zero.
     "repeat_each": ("repeat_interleave", lambda x, n: x.repeat_interleave(n, dim=0), [["b", "h"], ["b", torch.int64]]),
     "rms_norm": ("rms_norm", lambda x, w: F.rms_norm(x, (3, 6), w), [["b", 3, 6], [3, 6]]),
+    "rms_norm_half": ("rms_norm", lambda x: F.rms_norm((x / 64).half(), (6,)).float(), [["b", 3, 6]]),
     "roll": ("roll", lambda x: torch.roll(x, (1, -2), (1, 2)), [["b", "h", "w"]]),
     "roll_far": ("roll", lambda x: torch.roll(x, (11, -23, 40), (1, 2, 0)), [["b", "h", 5]]),
     "roll_flat": ("roll", lambda x: torch.roll(x, 3), [["b", "h", "w"]]),
