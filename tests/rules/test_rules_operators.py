@@ -48,6 +48,11 @@ def mask_of(q, k, v, m):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=m > 0.8)
 
 
+def hidden(m):
+    """Whole rows hidden by the least number, which is not minus infinity."""
+    return torch.where(m[..., :1] > 0, torch.finfo(torch.float32).min, m)
+
+
 CASES = {
     "affine_grid": ("affine_grid", lambda t, x: F.affine_grid(t, x.shape, align_corners=False), [["b", 2, 3], IMAGE]),
     "affine_grid_corners": (
@@ -99,6 +104,10 @@ CASES = {
     ),
     "attention_scores": (
         "plain_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, attn_mask=m, scale=0.3),
+        [*ATTENTION, ["b", 1, "h", "h"]],
+    ),
+    "attention_hidden": (
+        "plain_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, attn_mask=hidden(m)),
         [*ATTENTION, ["b", 1, "h", "h"]],
     ),
     # With this threshold some rows are masked whole.
