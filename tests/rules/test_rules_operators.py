@@ -53,6 +53,10 @@ def hidden(m):
     return torch.where(m[..., :1] > 0, torch.finfo(torch.float32).min, m)
 
 
+def infinite_maximum(x):
+    return torch.cummax(torch.where(x > 0.5, torch.full_like(x, float("-inf")), x), 1)
+
+
 CASES = {
     "affine_grid": ("affine_grid", lambda t, x: F.affine_grid(t, x.shape, align_corners=False), [["b", 2, 3], IMAGE]),
     "affine_grid_corners": (
@@ -68,9 +72,9 @@ CASES = {
     "cdist_0": ("cdist", lambda a, b: torch.cdist(a, b, p=0.0), [["b", "h", 4], ["b", "w", 4]]),
     "cdist_inf": ("cdist", lambda a, b: torch.cdist(a, b, p=float("inf")), [["b", "h", 4], ["b", "w", 4]]),
     "cumsum": ("cumulative", lambda x: torch.cumsum(x, 1), [["b", "h", "w"]]),
-    "cumsum_int": ("cumulative", lambda x: torch.cumsum(x, -1), [["b", "h", torch.int64]]),
+    "cumsum_int": ("cumulative", lambda x: torch.cumsum(x, -1), [["b", "h", torch.int8]]),
     "cumprod": ("cumulative", lambda x: torch.cumprod(x, 0), [["b", "h"]]),
-    "cummax": ("cumulative", lambda x: torch.cummax(x, 1), [["b", "h", "w"]]),
+    "cummax": ("cumulative", infinite_maximum, [["b", "h", "w"]]),
     "cummin_ties": ("cumulative", lambda x: torch.cummin(x, 1), [["b", "h", torch.int64]]),
     "logcumsumexp": ("cumulative", lambda x: torch.logcumsumexp(x * 50, 1), [["b", "h"]]),
     "diagonal": ("diagonal", lambda x: torch.diagonal(x, -1, 1, 2), [["b", "h", "w"]]),
