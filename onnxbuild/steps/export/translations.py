@@ -91,7 +91,7 @@ def _first(usual: Callable[..., Any], other: Callable[..., Any]) -> Callable[...
         written = len(recorder.nodes)
         try:
             return usual(*values, **keywords)
-        except Exception as error:  # noqa: BLE001 - said, and what comes next may raise its own
+        except Exception as error:
             say(f"torch's own translation fails: {describe(error)}")
             # Constants are shared between the operators of a graph.
             kept = [node for node in recorder.nodes[written:] if node.op_type == "Constant"]
