@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from onnxbuild.errors import ExportError
+from onnxbuild.errors import StepError
 from onnxbuild.steps.export.measure import Problem
 from onnxbuild.steps.model.user import say
 
@@ -48,7 +48,7 @@ def find_guilty(
     for name in rules:
         try:
             found = without(name)
-        except ExportError as failure:
+        except StepError as failure:
             say(f"without the rule {name}: {failure.what}")
             continue
         say(f"without the rule {name}: off by {found:.3g}")

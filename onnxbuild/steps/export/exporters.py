@@ -181,7 +181,7 @@ def _reopen(
     with heard_fixing() as lines:
         try:
             program = capture(named=True)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - said here, and what it was to find is told without it
             log_traceback(error)
             say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
             program = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from onnxbuild.arrays import read_item
 from onnxbuild.core.ports import Work
-from onnxbuild.errors import ExportError
+from onnxbuild.errors import ExportError, ModelError
 from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.helping import help_export
 from onnxbuild.steps.export.measure import compare
@@ -104,11 +104,16 @@ def help_subject(subject: Subject, why: str) -> Subject | None:
     model, fired = help_export(subject.adapter.model, taken, subject.run, why)
     if not fired:
         return None
-    say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
-    subject.rules.add(fired)
+    names = ", ".join(item["rule"] for item in fired)
     adapter = subject.adapt(model, options.outputs)
-    adapter.predict(subject.trace)
-    return Subject(subject.work, options, subject.target, adapter, subject.rules)
+    try:
+        adapter.predict(subject.trace)
+    except ModelError as error:
+        say(f"not tried again with {names}, with which {error.what}")
+        return None
+    say(f"{why}\ntrying again with {names}")
+    subject.rules.add(fired)
+    return replace(subject, adapter=adapter)
 
 
 def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
