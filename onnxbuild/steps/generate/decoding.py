@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxbuild.arrays import BFLOAT16, Array, convert, numpy_type, read_items
+from onnxbuild.arrays import BFLOAT16, Array, convert, is_float, numpy_type, read_items
 from onnxbuild.errors import DataError
 from onnxbuild.recipe import dimensions
 from onnxbuild.steps.generate.spec import Decoding
@@ -102,9 +102,9 @@ def _links(decoding: Decoding, item: Item, outputs: Item) -> _Links:
                 hint=f"there are: {', '.join(known)}",
             )
         given, taken = outputs[output], item[name]
-        if _is_float(given) and taken.dtype.kind in "iu" and given.ndim == taken.ndim + 1:
+        if is_float(given.dtype) and taken.dtype.kind in "iu" and given.ndim == taken.ndim + 1:
             tokens[output] = name
-        elif given.ndim == taken.ndim and _is_float(given) == _is_float(taken):
+        elif given.ndim == taken.ndim and is_float(given.dtype) == is_float(taken.dtype):
             states[output] = name
         else:
             raise DataError(
@@ -123,10 +123,6 @@ def _links(decoding: Decoding, item: Item, outputs: Item) -> _Links:
         )
     ((logits, name),) = tokens.items()
     return _Links(logits=logits, tokens=name, states=states)
-
-
-def _is_float(array: Array) -> bool:
-    return array.dtype.kind == "f" or array.dtype == BFLOAT16
 
 
 def _greedy(logits: Array, axes: int) -> Array:
@@ -207,6 +203,6 @@ def _next(
 
 def _as_declared(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     """Give a state the type of its input: half precision that a variant gives is fed as it is."""
-    if _is_float(array) and array.dtype.itemsize < dtype.itemsize:
+    if is_float(array.dtype) and array.dtype.itemsize < dtype.itemsize:
         return array
     return convert(array, dtype, name=f"what feeds {name!r}")
