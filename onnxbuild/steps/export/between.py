@@ -9,6 +9,7 @@ the bounds are visited.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,21 +99,22 @@ def visit(
     A size at which the model itself fails is none of its sizes.
     """
     known = {(dim, size) for shape in target.shapes for dim, size in shape["sizes"].items()}
-    open_doubts = {
-        (doubt.dim, doubt.size): doubt for doubt in doubts if (doubt.dim, doubt.size) not in known
-    }
-    if not open_doubts:
+    chosen, left = choose(doubt for doubt in doubts if (doubt.dim, doubt.size) not in known)
+    if not chosen:
         return
+    if left:
+        say(f"of {len(chosen) + left} doubtful sizes {len(chosen)} are visited")
     visited: list[Doubt] = []
     samples, reference = (
         os.path.join(work.folder, name) for name in ("between.npz", "expected.npz")
     )
     trace = read_item(work.input("samples"), 0)
     with ArraysWriter(samples) as given, ArraysWriter(reference) as expected:
-        for doubt in list(open_doubts.values())[:MOST_VISITS]:
+        for doubt in chosen:
             sizes = {**target.shapes[0]["sizes"], doubt.dim: doubt.size}
             item = {name: _resize(array, target.axes(name), sizes) for name, array in trace.items()}
             if sum(array.size for array in item.values()) > LARGEST:
+                say(f"{doubt.dim} {doubt.size} is too large to be visited")
                 continue
             try:
                 outputs = adapter.predict(item)
@@ -133,6 +135,20 @@ def visit(
             hint="make the model do the same whatever the size, or give the dimension the sizes at which it does:"
             " `min`, `max`, `multiple_of`",
         )
+
+
+def choose(doubts: Iterable[Doubt]) -> tuple[list[Doubt], int]:
+    """Give the doubts that are visited, each size once, and how many are left out.
+
+    One of each reason comes before the next of any, so that no comparison of many sizes hides another.
+    """
+    sizes = {(doubt.dim, doubt.size): doubt for doubt in doubts}
+    reasons: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in sizes.values():
+        reasons.setdefault((doubt.dim, doubt.why), []).append(doubt)
+    rows = itertools.zip_longest(*reasons.values())
+    fair = [doubt for row in rows for doubt in row if doubt is not None]
+    return fair[:MOST_VISITS], len(fair[MOST_VISITS:])
 
 
 def _name(found: re.Match[str], target: Target) -> str:

@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 
 from onnxbuild.recipe.schema import Export
-from onnxbuild.steps.export.ways import Attempt, next_way
+from onnxbuild.steps.export.between import choose
+from onnxbuild.steps.export.ways import Attempt, Doubt, next_way
+
+
+def test_no_reason_to_doubt_is_hidden_by_another():
+    """Where more sizes are doubtful than are visited, there is one for each comparison of the model's, each size once."""
+    many = [Doubt("length", size, "length % 2 == 0") for size in range(3, 43, 2)]
+    one = Doubt("length", 600, "length < 512")
+
+    chosen, left = choose([*many, *many, one])
+
+    assert one in chosen
+    assert many[0] in chosen
+    assert (len(chosen), left) == (16, 5)
 
 
 def order(export: Export, *reached: str) -> list[str]:
