@@ -37,8 +37,8 @@ MOST_VISITS = 16
 LARGEST = 64_000_000
 """Elements of the inputs from which on a size is too large to be visited beside the corners."""
 
-SIZE = re.compile(r"L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
-"""How guards speak of an axis of one of the adapter's inputs."""
+SIZE = re.compile(r"L\['(?:values|flat_args)'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
+"""How guards speak of an axis of one of the adapter's inputs; in strict mode these have the second name."""
 
 FUNCTIONS = {"__builtins__": {}, "min": min, "max": max}
 """What guards may call."""
@@ -58,13 +58,18 @@ def find_bounds(target: Target) -> Bounds:
 
 
 def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt]:
-    """Give sizes for which the guards of a captured program do not hold: of each the first, the middle, the last."""
+    """Give sizes for which the guards of a captured program do not hold: of each the first, the middle, the last.
+
+    Where these are not known, or speak of inputs in another way, some sizes inside the bounds.
+    """
     # Not public, and nothing else tells: the guards that torch checks when the program is called.
-    guards: Sequence[str] = getattr(program, "_guards_code", ())
+    guards: Sequence[str] | None = getattr(program, "_guards_code", None)
+    texts = [SIZE.sub(lambda found: _name(found, target), guard) for guard in guards or ()]
+    if guards is None or any("L[" in text for text in texts):
+        return between(target, "what torch.export compared is not known")
     trace, bounds = dict(target.shapes[0]["sizes"]), find_bounds(target)
     doubts: list[Doubt] = []
-    for guard in guards:
-        text = SIZE.sub(lambda found: _name(found, target), guard)
+    for text in texts:
         names = set(re.findall(r"sizes\['(.*?)'\]", text))
         for dim in sorted(names & trace.keys()):
             sizes = _spread(*bounds[dim], step=target.multiples.get(dim, 1))
@@ -75,7 +80,7 @@ def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt
     return doubts
 
 
-def between(target: Target) -> list[Doubt]:
+def between(target: Target, why: str) -> list[Doubt]:
     """Give sizes inside the bounds of each dimension, odd and even ones."""
     doubts = []
     for dim, (low, high) in find_bounds(target).items():
@@ -83,11 +88,7 @@ def between(target: Target) -> list[Doubt]:
         count = (high - low) // step
         steps = (1, count // 2, count // 2 + 1, 3 * count // 4, count - 1)
         sizes = [low + step * number for number in steps]
-        doubts += [
-            Doubt(dim, size, "a trace turned sizes into constants")
-            for size in dict.fromkeys(sizes)
-            if low < size < high
-        ]
+        doubts += [Doubt(dim, size, why) for size in dict.fromkeys(sizes) if low < size < high]
     return doubts
 
 
