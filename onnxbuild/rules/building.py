@@ -49,7 +49,8 @@ class Builder:
 
         def add(*inputs: Any, **attributes: Any) -> Any:
             made = operator(*inputs, **attributes)
-            infer(name, inputs, attributes, [made] if isinstance(made, ir.Value) else list(made))
+            outputs = [made] if isinstance(made, ir.Value) else list(made)
+            infer(name, self.opset, inputs, attributes, outputs)
             return made
 
         return add

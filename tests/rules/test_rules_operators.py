@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
 import pytest
 import torch
 import torch.nn.functional as F
+from onnxscript import evaluator, values
+from torch.onnx._internal.exporter._building import OpRecorder
+from torch.onnx._internal.exporter._tensors import SymbolicTensor
 from translating import check, export
 
 from onnxbuild.errors import ExportError
+from onnxbuild.rules.building import Builder
 
 pytestmark = pytest.mark.e2e
 
@@ -53,6 +58,30 @@ def test_a_call_that_a_rule_leaves_is_the_exporters(bench):
 
 def mask_of(q, k, v, m):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=m > 0.8)
+
+
+def test_types_are_those_that_operators_declare():
+    """What a translation may ask of its own nodes is right for every operator, or not known."""
+    opset = values.Opset("", 13)
+
+    def value(dtype):
+        return SymbolicTensor(opset, name="x", type=ir.TensorType(dtype), shape=ir.Shape([2]))
+
+    whole, small, fraction = map(value, (ir.DataType.INT64, ir.DataType.UINT8, ir.DataType.FLOAT))
+    with evaluator.default_as(OpRecorder(opset, {})):
+        op = Builder(13, "dynamo")
+        made = [
+            op.OneHot(whole, whole, fraction),
+            op.QuantizeLinear(fraction, fraction, small),
+            op.EyeLike(whole),
+            op.Less(fraction, 2.0),
+            op.Mul(2.0, fraction),
+            *op.TopK(fraction, whole),
+        ]
+
+    assert [item.dtype and item.dtype.name for item in made] == [
+        "FLOAT", "UINT8", None, "BOOL", "FLOAT", "FLOAT", "INT64",
+    ]  # fmt: skip
 
 
 def hidden(m):
