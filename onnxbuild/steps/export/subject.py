@@ -23,7 +23,7 @@ from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
 from onnxbuild.steps.model.tensors import to_numpy
-from onnxbuild.steps.model.user import say
+from onnxbuild.steps.model.user import say, user_code
 
 
 @dataclass(slots=True)
@@ -50,7 +50,9 @@ class Subject:
 
     def run(self, module: nn.Module) -> None:
         """Call a module in the place of the model on the traced sample, for rules that look at what happens."""
-        self.adapt(module, None).predict(self.trace)
+        # Only called: what its outputs are named is the recipe's affair, and seen to later.
+        with torch.no_grad(), user_code("the model fails on the traced sample"):
+            self.adapt(module, None).run(self.values)
 
     def adapt(self, module: nn.Module, outputs: Sequence[str] | None) -> Adapter:
         """Give the adapter around a module that is called as the model is."""

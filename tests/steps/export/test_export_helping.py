@@ -51,6 +51,28 @@ def test_pooling_to_a_grid_holds_at_every_size_without_being_asked(bench, export
     assert rule["why"].startswith(f"{exporter}: ")
 
 
+def subject_of(bench, model):
+    bench.sample({"x": {"shape": [2]}})
+    work = bench.work({}, {"samples": bench.artifacts["samples"]}, ())
+    port = Port(name="x", dtype=ir.DataType.FLOAT, dims=(2,))
+    target = Target(inputs=(port,), outputs=(), shapes=())
+    options = ExportOptions(model=Model(), outputs=("y",))
+    return subject.Subject(work, options, target, Adapter(model, ["x"], ("y",)), Rules(()))
+
+
+def test_a_rule_runs_the_model_whatever_its_outputs_are_called(bench):
+    """The model's own name of an output may be that of an input: the recipe gives it another."""
+
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"x": x + 1}
+
+    whole = subject_of(bench, Named())
+
+    whole.run(whole.adapter.model)
+    assert list(whole.adapter.predict(whole.trace)) == ["y"]
+
+
 def test_rules_that_break_the_model_are_not_tried_again(bench, monkeypatch, capsys):
     """What the model raises with them does not hide why the export failed without; the next way is tried."""
 
@@ -60,13 +82,7 @@ def test_rules_that_break_the_model_are_not_tried_again(bench, monkeypatch, caps
 
     fired = {"rule": "scan_loops", "level": "module", "count": 1, "where": ["a"]}
     monkeypatch.setattr(subject, "help_export", lambda *_: (Broken(), [fired]))
-    bench.sample({"x": {"shape": [2]}})
-    work = bench.work({}, {"samples": bench.artifacts["samples"]}, ())
-    port = Port(name="x", dtype=ir.DataType.FLOAT, dims=(2,))
-    target = Target(inputs=(port,), outputs=(), shapes=())
-    whole = subject.Subject(
-        work, ExportOptions(model=Model()), target, Adapter(nn.ReLU(), ["x"], None), Rules(())
-    )
+    whole = subject_of(bench, nn.ReLU())
 
     assert subject.help_subject(whole, "dynamo: fails") is None
     assert "scan_loops" in capsys.readouterr().out
