@@ -12,7 +12,7 @@ from torch import nn
 
 from onnxbuild.arrays import read_item
 from onnxbuild.core.ports import Work
-from onnxbuild.errors import ExportError, ModelError
+from onnxbuild.errors import ExportError, StepError
 from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.helping import help_export
 from onnxbuild.steps.export.measure import compare
@@ -103,17 +103,17 @@ def help_subject(subject: Subject, why: str) -> Subject | None:
     if not options.export.auto_rules:
         return None
     taken = [rule["run"] for rule in options.replace]
-    model, fired = help_export(subject.adapter.model, taken, subject.run, why)
-    if not fired:
-        return None
-    names = ", ".join(item["rule"] for item in fired)
-    adapter = subject.adapt(model, options.outputs)
     try:
+        model, fired = help_export(subject.adapter.model, taken, subject.run, why)
+        if not fired:
+            return None
+        adapter = subject.adapt(model, options.outputs)
         adapter.predict(subject.trace)
-    except ModelError as error:
-        say(f"not tried again with {names}, with which {error.what}")
+    except StepError as error:
+        # What the recipe did not ask for must not hide why the way has failed.
+        say(f"built-in rules do not help: {error.what}")
         return None
-    say(f"{why}\ntrying again with {names}")
+    say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
     subject.rules.add(fired)
     return replace(subject, adapter=adapter)
 

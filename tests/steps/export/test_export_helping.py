@@ -73,19 +73,24 @@ def test_a_rule_runs_the_model_whatever_its_outputs_are_called(bench):
     assert list(whole.adapter.predict(whole.trace)) == ["y"]
 
 
-def test_rules_that_break_the_model_are_not_tried_again(bench, monkeypatch, capsys):
-    """What the model raises with them does not hide why the export failed without; the next way is tried."""
+@pytest.mark.parametrize("fails", ["rule", "model"])
+def test_rules_that_fail_are_not_tried_again(bench, monkeypatch, capsys, fails):
+    """What they or the model raise does not hide why the export failed without; the next way is tried."""
 
     class Broken(nn.Module):
         def forward(self, x):
             raise IndexError("out of range")
 
-    fired = {"rule": "scan_loops", "level": "module", "count": 1, "where": ["a"]}
-    monkeypatch.setattr(subject, "help_export", lambda *_: (Broken(), [fired]))
+    def help_export(model, taken, run, why):
+        if fails == "rule":
+            run(Broken())
+        return Broken(), [{"rule": "scan_loops", "level": "module", "count": 1, "where": ["a"]}]
+
+    monkeypatch.setattr(subject, "help_export", help_export)
     whole = subject_of(bench, nn.ReLU())
 
     assert subject.help_subject(whole, "dynamo: fails") is None
-    assert "scan_loops" in capsys.readouterr().out
+    assert "out of range" in capsys.readouterr().out
     assert whole.rules.notes() == {}
 
 
