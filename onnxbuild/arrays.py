@@ -114,7 +114,7 @@ def convert(array: Array, dtype: npt.DTypeLike, *, name: str) -> Array:
     wanted = np.dtype(dtype)
     if array.dtype == wanted:
         return array
-    if _is_float(wanted) and (_is_float(array.dtype) or array.dtype.kind in "biu"):
+    if is_float(wanted) and (is_float(array.dtype) or array.dtype.kind in "biu"):
         return array.astype(wanted)
     if array.dtype.kind not in "biu" or wanted.kind not in "biu":
         raise DataError(
@@ -143,7 +143,8 @@ def to_array(value: object) -> Array:
     return np.asarray(value)
 
 
-def _is_float(dtype: np.dtype[Any]) -> bool:
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a type has fractions: bfloat16, too, which numpy does not know for one."""
     return dtype.kind == "f" or dtype == BFLOAT16
 
 
@@ -200,7 +201,7 @@ def tell_difference(one: Array, other: Array) -> str:
         return "the same values in other bits (a zero's sign, or a NaN's)"
     first = tuple(int(axis) for axis in np.argwhere(unequal)[0])
     told = f"{int(unequal.sum())} of {one.size} values differ"
-    if _is_float(one.dtype) or one.dtype.kind in "iu":
+    if is_float(one.dtype) or one.dtype.kind in "iu":
         with np.errstate(all="ignore"):
             distance = np.abs(one[unequal].astype(np.float64) - other[unequal].astype(np.float64))
         told += f", by at most {distance.max():.3g}"

@@ -51,9 +51,9 @@ LIBRARIES = [
         "rules replace torch modules, operators, parts of graphs",
     ),
     ("rules.building", {"onnx", "onnxscript"}, "the builder of nodes, over onnxscript's opsets"),
+    ("rules.inferring", {"onnx"}, "what operators declare of their types"),
     ("rules.patterns", {"onnxscript"}, "its rewriter"),
     ("rules.nan_to_num.*", {"ml_dtypes"}, "limits of small floats"),
-    ("rules.rms_norm.*", {"ml_dtypes"}, "limits of small floats"),
     (
         "steps.*",
         {"numpy", "onnx", "onnx_ir", "onnxruntime"},

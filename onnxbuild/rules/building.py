@@ -49,7 +49,8 @@ class Builder:
 
         def add(*inputs: Any, **attributes: Any) -> Any:
             made = operator(*inputs, **attributes)
-            infer(name, inputs, attributes, [made] if isinstance(made, ir.Value) else list(made))
+            outputs = [made] if isinstance(made, ir.Value) else list(made)
+            infer(name, self.opset, inputs, attributes, outputs)
             return made
 
         return add
@@ -128,6 +129,16 @@ class Builder:
             for size in sizes
         ]
         return parts[0] if len(parts) == 1 else self.Concat(*parts, axis=0)
+
+    def product(self, sizes: Sequence[Any]) -> Any:
+        """Multiply sizes: a number if all are known, else a value."""
+        total: Any = 1
+        for size in sizes:
+            if isinstance(total, int) and isinstance(size, int):
+                total *= size
+            else:
+                total = self.Mul(self.ints([total]), self.ints([size]))
+        return total
 
     def as_int(self, value: Any) -> ir.Value:
         """Give a number or value as int64."""

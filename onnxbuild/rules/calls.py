@@ -11,6 +11,7 @@ import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
@@ -86,20 +87,29 @@ def replace_calls(
             where="replace",
             hint="export the model itself, before torch.jit.script or trace",
         )
-    # What an earlier rule put around it is the model's own to this one.
-    earlier = "forward" in vars(model)
-    forward = model.forward
     watch = _Watch(table, names)
-    _around(model, forward, lambda: watch)
-    with evaluating(model):
-        run(model)
+    run_inside(model, lambda: watch, run)
     if watch.found:
-        _around(model, forward, lambda: Calls(table))
-    elif earlier:
-        model.forward = forward
-    else:
-        del model.forward
+        call_inside(model, lambda: Calls(table))
     return model, list(watch.found)
+
+
+def run_inside(
+    model: nn.Module,
+    context: Callable[[], AbstractContextManager[object]],
+    run: Callable[[nn.Module], object],
+) -> None:
+    """Run `model` once in eval mode with its ``forward`` in a context, which it is not afterwards, come what may."""
+    # What an earlier rule put around it is the model's own to this one.
+    earlier = vars(model).get("forward")
+    call_inside(model, context)
+    try:
+        with evaluating(model):
+            run(model)
+    finally:
+        del model.forward
+        if earlier is not None:
+            model.forward = earlier
 
 
 def place() -> str:
@@ -123,12 +133,13 @@ def _frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _around(model: nn.Module, forward: Callable[..., Any], mode: Callable[[], Calls]) -> None:
-    """Run `forward` in a mode whenever the model is called."""
+def call_inside(model: nn.Module, context: Callable[[], AbstractContextManager[object]]) -> None:
+    """Have ``forward`` run in a context of its own whenever the model is called."""
+    forward = model.forward
 
     @functools.wraps(forward)
     def inside(*args: Any, **kwargs: Any) -> Any:
-        with mode():
+        with context():
             return forward(*args, **kwargs)
 
     model.forward = inside

@@ -8,60 +8,58 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import onnx
 import onnx_ir as ir
 
 Sizes: TypeAlias = "list[int | None] | None"
 
-BOOLEAN = frozenset(
-    {
-        "And",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "IsInf",
-        "IsNaN",
-        "Less",
-        "LessOrEqual",
-        "Not",
-        "Or",
-        "Xor",
-    }
-)
-INTEGER = frozenset({"ArgMax", "ArgMin", "NonZero", "Shape", "Size"})
+ONLY = {
+    "tensor(bool)": ir.DataType.BOOL,
+    "tensor(float)": ir.DataType.FLOAT,
+    "tensor(int32)": ir.DataType.INT32,
+    "tensor(int64)": ir.DataType.INT64,
+}
+"""Types that some operators give, whatever they take."""
 
 
 def infer(
-    name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[ir.Value]
+    name: str,
+    opset: int,
+    inputs: Sequence[Any],
+    attributes: Mapping[str, Any],
+    outputs: Sequence[ir.Value],
 ) -> None:
     """Set types and shapes of a new node's outputs where they follow from its inputs."""
-    values = [value for value in inputs if isinstance(value, ir.Value)]
-    dtype = _infer_dtype(name, values, attributes)
+    dtypes = _infer_dtypes(name, opset, inputs, attributes)
     sizes = _infer_sizes(name, inputs, attributes)
     for number, output in enumerate(outputs):
-        kind = ir.DataType.INT64 if name in {"TopK", "Unique"} and number else dtype
+        kind = dtypes[min(number, len(dtypes) - 1)]
         if kind is not None and output.dtype is None:
             output.type = ir.TensorType(kind)
         if sizes is not None and output.shape is None and (number == 0 or name == "TopK"):
             output.shape = ir.Shape(sizes)
 
 
-def _infer_dtype(
-    name: str, values: Sequence[ir.Value], attributes: Mapping[str, Any]
-) -> ir.DataType | None:
+def _infer_dtypes(
+    name: str, opset: int, inputs: Sequence[Any], attributes: Mapping[str, Any]
+) -> list[ir.DataType | None]:
+    """Give the types of the outputs that the operator declares: the last may stand for several."""
     if name == "Cast":
-        return ir.DataType(attributes["to"])
+        return [ir.DataType(attributes["to"])]
     if name in {"Constant", "ConstantOfShape"}:
         tensor = attributes.get("value")
-        return None if tensor is None else tensor.dtype
-    if name in BOOLEAN:
-        return ir.DataType.BOOL
-    if name in INTEGER:
-        return ir.DataType.INT64
-    if name in {"Where", "CastLike"}:
-        values = values[1:]
-    elif name not in ELEMENTWISE:
-        values = values[:1]
-    return next((value.dtype for value in values if value.dtype is not None), None)
+        return [None if tensor is None else tensor.dtype]
+    schema = onnx.defs.get_schema(name, opset)
+    known: dict[str, ir.DataType] = {}
+    for number, value in enumerate(inputs):
+        if isinstance(value, ir.Value) and value.dtype is not None:
+            declared = schema.inputs[min(number, len(schema.inputs) - 1)]
+            known.setdefault(declared.type_str, value.dtype)
+    return [
+        known.get(declared.type_str)
+        or (ONLY.get(*declared.types) if len(declared.types) == 1 else None)
+        for declared in schema.outputs
+    ]
 
 
 def _sizes_of(value: Any) -> Sizes:

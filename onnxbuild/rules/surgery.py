@@ -83,6 +83,8 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
     if not found.numel():
         return 0.0
     error = (found.double() - wanted.double()).abs().max()
+    if error.isnan():
+        return float("inf")
     size = wanted.double().abs().max().clamp(min=1e-30)
     epsilon = torch.finfo(found.dtype).eps
     # Sums of thousands of products in single precision; types of 16 bits are rounded a few times only.

@@ -9,6 +9,7 @@ from torch.nn.utils import parametrizations
 
 from onnxbuild.rules.conv_bn import run as conv_bn
 from onnxbuild.rules.frozen_batchnorm import run as frozen
+from onnxbuild.rules.surgery import difference
 
 pytestmark = pytest.mark.e2e
 
@@ -183,6 +184,11 @@ def test_only_what_the_normalization_alone_uses_is_folded(how, folded):
 
     assert paths == (["norm"] if folded else [])
     torch.testing.assert_close(model(value), wanted)
+
+
+def test_what_is_no_number_is_not_near():
+    """A layer that gives NaN where it gave none is another one."""
+    assert difference(torch.tensor([1.0, float("nan")]), torch.ones(2)) == float("inf")
 
 
 def test_layers_that_are_not_what_they_seem_are_left(capsys):

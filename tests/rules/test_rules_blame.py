@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxbuild.errors import ExportError
+from onnxbuild.errors import ExportError, ModelError
+from onnxbuild.steps.export.blame import find_guilty
 
 pytestmark = pytest.mark.e2e
 
@@ -96,6 +97,21 @@ def test_nothing_is_blamed_where_the_numbers_are_right(bench):
     result = export(bench, SAME, tanh("exact"), exporter="torchscript")
 
     assert "guilty" not in result.notes
+
+
+def test_a_rule_without_which_the_model_fails_is_passed_over():
+    """To look for who is to blame never fails an export: what cannot be tried is left out."""
+
+    def without(name):
+        if name == "needed":
+            raise ModelError("the model fails")
+        return 0.001
+
+    assert find_guilty(["needed", "far"], 0.5, without) == {
+        "rule": "far",
+        "error": 0.5,
+        "without": 0.001,
+    }
 
 
 def test_a_built_in_rule_steps_in_where_the_exporter_has_nothing(bench):

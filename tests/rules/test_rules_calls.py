@@ -85,6 +85,16 @@ def test_a_model_that_calls_none_stays_as_it_is():
     assert model.training
 
 
+def test_a_run_that_fails_leaves_the_model_as_it_was():
+    """Whoever takes the failure gets the model without what was put around it to look."""
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(2))
+
+    with pytest.raises(ZeroDivisionError):
+        adaptive_pool.apply(model, {}, lambda net: net(torch.randn(1, 2, 4, 4)) / (1 // 0))
+
+    assert "forward" not in vars(model)
+
+
 def test_rules_one_after_the_other_all_hold():
     """A rule that finds nothing leaves what another one did, and two that find something both do."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Threshold(0.1, 3.0)).eval()

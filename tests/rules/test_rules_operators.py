@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
 import pytest
 import torch
 import torch.nn.functional as F
+from onnxscript import evaluator, values
+from torch.onnx._internal.exporter._building import OpRecorder
+from torch.onnx._internal.exporter._tensors import SymbolicTensor
 from translating import check, export
 
 from onnxbuild.errors import ExportError
+from onnxbuild.rules.building import Builder
 
 pytestmark = pytest.mark.e2e
 
@@ -17,7 +22,10 @@ IMAGE = ["b", 2, "h", "w"]
 
 
 def test_a_call_that_a_rule_leaves_is_the_exporters(bench):
-    """Values put in places without adding are written as ever; what is added, and rolled far, is right by itself."""
+    """Values put in places without adding are written as ever; what is added, and rolled far, is right by itself.
+
+    The notes do not say of what torch translates wrongly that it cannot.
+    """
     bench.write(
         "net.py",
         """
@@ -41,11 +49,48 @@ def test_a_call_that_a_rule_leaves_is_the_exporters(bench):
     )
 
     assert result.worst() < 1e-6
-    assert {item["rule"] for item in result.notes["rules"]} == {"scatter", "roll"}
+    fired = {item["rule"]: item for item in result.notes["rules"]}
+    assert set(fired) == {"scatter", "roll"}
+    assert fired["roll"]["why"].startswith(
+        "torchscript's own translation of aten::roll is not right"
+    )
 
 
 def mask_of(q, k, v, m):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=m > 0.8)
+
+
+def test_types_are_those_that_operators_declare():
+    """What a translation may ask of its own nodes is right for every operator, or not known."""
+    opset = values.Opset("", 13)
+
+    def value(dtype):
+        return SymbolicTensor(opset, name="x", type=ir.TensorType(dtype), shape=ir.Shape([2]))
+
+    whole, small, fraction = map(value, (ir.DataType.INT64, ir.DataType.UINT8, ir.DataType.FLOAT))
+    with evaluator.default_as(OpRecorder(opset, {})):
+        op = Builder(13, "dynamo")
+        made = [
+            op.OneHot(whole, whole, fraction),
+            op.QuantizeLinear(fraction, fraction, small),
+            op.EyeLike(whole),
+            op.Less(fraction, 2.0),
+            op.Mul(2.0, fraction),
+            *op.TopK(fraction, whole),
+        ]
+
+    assert [item.dtype and item.dtype.name for item in made] == [
+        "FLOAT", "UINT8", None, "BOOL", "FLOAT", "FLOAT", "INT64",
+    ]  # fmt: skip
+
+
+def hidden(m):
+    """Whole rows hidden by the least number, which is not minus infinity."""
+    return torch.where(m[..., :1] > 0, torch.finfo(torch.float32).min, m)
+
+
+def infinite_maximum(x):
+    return torch.cummax(torch.where(x > 0.5, torch.full_like(x, float("-inf")), x), 1)
 
 
 CASES = {
@@ -63,9 +108,9 @@ CASES = {
     "cdist_0": ("cdist", lambda a, b: torch.cdist(a, b, p=0.0), [["b", "h", 4], ["b", "w", 4]]),
     "cdist_inf": ("cdist", lambda a, b: torch.cdist(a, b, p=float("inf")), [["b", "h", 4], ["b", "w", 4]]),
     "cumsum": ("cumulative", lambda x: torch.cumsum(x, 1), [["b", "h", "w"]]),
-    "cumsum_int": ("cumulative", lambda x: torch.cumsum(x, -1), [["b", "h", torch.int64]]),
+    "cumsum_int": ("cumulative", lambda x: torch.cumsum(x, -1), [["b", "h", torch.int8]]),
     "cumprod": ("cumulative", lambda x: torch.cumprod(x, 0), [["b", "h"]]),
-    "cummax": ("cumulative", lambda x: torch.cummax(x, 1), [["b", "h", "w"]]),
+    "cummax": ("cumulative", infinite_maximum, [["b", "h", "w"]]),
     "cummin_ties": ("cumulative", lambda x: torch.cummin(x, 1), [["b", "h", torch.int64]]),
     "logcumsumexp": ("cumulative", lambda x: torch.logcumsumexp(x * 50, 1), [["b", "h"]]),
     "diagonal": ("diagonal", lambda x: torch.diagonal(x, -1, 1, 2), [["b", "h", "w"]]),
@@ -101,6 +146,10 @@ CASES = {
         "plain_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, attn_mask=m, scale=0.3),
         [*ATTENTION, ["b", 1, "h", "h"]],
     ),
+    "attention_hidden": (
+        "plain_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, attn_mask=hidden(m)),
+        [*ATTENTION, ["b", 1, "h", "h"]],
+    ),
     # With this threshold some rows are masked whole.
     "attention_mask": ("plain_attention", mask_of, [*ATTENTION, ["b", 1, "h", "h"]]),
     "attention_grouped": (
@@ -112,6 +161,7 @@ CASES = {
     # Some of the numbers are zero.
     "repeat_each": ("repeat_interleave", lambda x, n: x.repeat_interleave(n, dim=0), [["b", "h"], ["b", torch.int64]]),
     "rms_norm": ("rms_norm", lambda x, w: F.rms_norm(x, (3, 6), w), [["b", 3, 6], [3, 6]]),
+    "rms_norm_half": ("rms_norm", lambda x: F.rms_norm((x / 64).half(), (6,)).float(), [["b", 3, 6]]),
     "roll": ("roll", lambda x: torch.roll(x, (1, -2), (1, 2)), [["b", "h", "w"]]),
     "roll_far": ("roll", lambda x: torch.roll(x, (11, -23, 40), (1, 2, 0)), [["b", "h", 5]]),
     "roll_flat": ("roll", lambda x: torch.roll(x, 3), [["b", "h", "w"]]),

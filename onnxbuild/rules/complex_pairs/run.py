@@ -72,7 +72,6 @@ def apply(
     Where the rule is optional, a model that does with them what is not known is left as it is.
     """
     optional = build(ComplexPairs, options).optional
-    forward = vars(model).get("forward")
     changed: list[tuple[nn.Module, type[nn.Module], dict[str, Any], dict[str, Any]]] = []
     places = _split_state(model, changed)
     try:
@@ -81,9 +80,6 @@ def apply(
         for module, kind, parameters, buffers in changed:
             module.__class__ = kind
             module._parameters, module._buffers = parameters, buffers
-        vars(model).pop("forward", None)
-        if forward is not None:
-            model.forward = forward
         if not optional:
             raise
         say("".join(traceback.format_exception_only(error)).strip())

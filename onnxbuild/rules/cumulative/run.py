@@ -50,8 +50,9 @@ def cummin(op: Builder, x: ir.Value, dim: int) -> tuple[ir.Value, ir.Value]:
 
 def _typed(op: Builder, x: ir.Value, dtype: Any) -> ir.Value:
     if dtype is None or dtype == -1:
-        is_small = x.dtype in {ir.DataType.BOOL, ir.DataType.INT32, ir.DataType.UINT8}
-        return op.cast(x, ir.DataType.INT64) if is_small else x
+        # Torch adds up whole numbers, and truth values, as the widest ones.
+        is_whole = x.dtype is not None and not x.dtype.is_floating_point()
+        return op.cast(x, ir.DataType.INT64) if is_whole else x
     return op.cast(x, op.dtype(dtype))
 
 
@@ -76,7 +77,6 @@ def _extreme(op: Builder, x: ir.Value, dim: int, name: str) -> tuple[ir.Value, i
     best = op.reduce(name, op.where(earlier, pairs, worst), [dim + 1], keepdims=True)
     lost = op.Greater(best, pairs) if name == "ReduceMax" else op.Less(best, pairs)
     places = op.reshape(op.arange(op.size(x, dim)), [-1] + [1] * (rank - dim - 1))
-    places = op.Add(places, op.cast(op.Mul(pairs, op.like(0, x)), ir.DataType.INT64))
     is_best = op.And(earlier, op.Not(lost))
     where = op.reduce("ReduceMax", op.where(is_best, places, op.constant(-1)), [dim + 1])
     return op.squeeze(best, [dim + 1]), where

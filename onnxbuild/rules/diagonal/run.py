@@ -85,8 +85,4 @@ def kron(op: Builder, x: ir.Value, other: ir.Value) -> ir.Value:
         sizes.append([1] * (rank - len(own)) + own)
     one = op.reshape(x, [item for size in sizes[0] for item in (size, 1)])
     two = op.reshape(other, [item for size in sizes[1] for item in (1, size)])
-    whole = [
-        a * b if isinstance(a, int) and isinstance(b, int) else op.Mul(op.ints([a]), op.ints([b]))
-        for a, b in zip(*sizes, strict=True)
-    ]
-    return op.reshape(op.Mul(one, two), whole)
+    return op.reshape(op.Mul(one, two), [op.product(pair) for pair in zip(*sizes, strict=True)])

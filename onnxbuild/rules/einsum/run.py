@@ -126,14 +126,4 @@ def _merge(op: Builder, term: Labelled, depth: int, rows: int) -> ir.Value:
     """Make a tensor matrices: its axes after the batch's in two groups, `rows` in the first."""
     sizes = [op.size(term.value, axis) for axis in range(len(term.labels))]
     groups = sizes[depth : depth + rows], sizes[depth + rows :]
-    return op.reshape(term.value, [*sizes[:depth], *(_product(op, group) for group in groups)])
-
-
-def _product(op: Builder, sizes: Sequence[Any]) -> Any:
-    total: Any = 1
-    for size in sizes:
-        if isinstance(total, int) and isinstance(size, int):
-            total *= size
-        else:
-            total = op.Mul(op.ints([total]), op.ints([size]))
-    return total
+    return op.reshape(term.value, [*sizes[:depth], *(op.product(group) for group in groups)])

@@ -66,7 +66,9 @@ def _scale(one: ir.Value, two: ir.Value | None = None, divides: int = 0, **_: An
     second = 1.0 if two is None else constant_of(two)
     if first is None or second is None or not first:
         return None
-    return 1.0 / first if divides else first * second
+    scale = 1.0 / first if divides else first * second
+    # Runtimes multiply queries and keys with its root.
+    return scale if scale > 0 else None
 
 
 class _Split(_Attention):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from onnxbuild import entries
 from onnxbuild.core.values import build
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.module.spec import Module
+from onnxbuild.rules.surgery import replace_all, say
 
 Parameter = inspect.Parameter
 
@@ -30,26 +30,11 @@ def apply(
     replacement = entries.load(rule.with_)
     if not callable(replacement):
         raise ExportError(f"{rule.with_} is no class or function", where="replace")
-    made: dict[int, nn.Module] = {}
-    paths: list[str] = []
-    places = list(model.named_modules(remove_duplicate=False))
-    for path, old in places:
-        if type(old) is not wanted or any(_inside(path, other) for other in paths):
-            continue
-        if id(old) not in made:
-            made[id(old)] = _replace(old, replacement, rule, path)
-        new = made[id(old)]
-        paths.append(path)
-        if not path:
-            return new, ["(the model)"]
-        parent, _, name = path.rpartition(".")
-        model.get_submodule(parent)._modules[name] = new
-    return model, paths
 
+    def make(path: str, old: nn.Module) -> nn.Module | None:
+        return _replace(old, replacement, rule, path) if type(old) is wanted else None
 
-def _inside(path: str, other: str) -> bool:
-    """True if what stood at `path` went away with the module at `other`."""
-    return path.startswith(other + ".")
+    return replace_all(model, make)
 
 
 def _replace(old: nn.Module, replacement: Any, rule: Module, path: str) -> nn.Module:
@@ -101,9 +86,9 @@ def _carry_over(old: nn.Module, new: nn.Module, path: str) -> None:
     theirs = dict(_tensors(old))
     for name, tensor in theirs.items():
         if name not in mine:
-            _say(f"{path}: {name} has no place in {type(new).__name__}")
+            say(f"{path}: {name} has no place in {type(new).__name__}")
         elif mine[name].shape != tensor.shape:
-            _say(
+            say(
                 f"{path}: {name} has another shape in {type(new).__name__}, and is not carried over"
             )
         else:
@@ -117,7 +102,7 @@ def _carry_over(old: nn.Module, new: nn.Module, path: str) -> None:
     first = next(iter(theirs.values()), None)
     for name, tensor in mine.items():
         if name not in theirs:
-            _say(
+            say(
                 f"{path}: {name} of {type(new).__name__} is new, and has the value that it was made with"
             )
             if first is not None:
@@ -126,7 +111,3 @@ def _carry_over(old: nn.Module, new: nn.Module, path: str) -> None:
 
 def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")

@@ -57,6 +57,10 @@ def attend(*args: Any, **kwargs: Any) -> Any:
     for mask in masks:
         scores = scores + _added(mask, scores.dtype)
     shares = torch.softmax(scores, -1)
+    if masks and not given.need_weights:
+        # Where all is masked torch gives zeros; asked for the weights, NaN. Not by isinf, which opset 9 lacks.
+        is_empty = scores.amax(-1, keepdim=True) < torch.finfo(scores.dtype).min
+        shares = torch.where(is_empty, torch.zeros_like(shares), shares)
     joined = torch.matmul(shares, v).permute(2, 0, 1, 3).flatten(2)
     result = functional.linear(joined, given.out_proj_weight, given.out_proj_bias)
     result = result if is_batched else result.squeeze(1)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder
 
-FINITE = -3e38
-"""What is below is minus infinity."""
+FINITE = float(np.finfo(np.float32).min)
+"""What is below is minus infinity. Models mask with this number itself: a row of it has even weights, as in torch."""
 
 
 def apply(options: Mapping[str, Any]) -> Mapping[str, Callable[..., Any]]:

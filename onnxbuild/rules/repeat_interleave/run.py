@@ -30,10 +30,7 @@ def repeat(
     each = [op.size(x, axis) for axis in range(op.rank(x))]
     length = each[dim]
     wide = op.expand(op.unsqueeze(x, [dim + 1]), [*each[: dim + 1], repeats, *each[dim + 1 :]])
-    if isinstance(length, int) and isinstance(repeats, int):
-        each[dim] = length * repeats
-    else:
-        each[dim] = op.Mul(op.ints([length]), op.ints([repeats]))
+    each[dim] = op.product([length, repeats])
     return op.reshape(wide, each)
 
 

@@ -13,8 +13,8 @@ from torch import nn
 from torch._higher_order_ops.scan import scan
 
 from onnxbuild.core.values import build
+from onnxbuild.rules.calls import call_inside, run_inside
 from onnxbuild.rules.scan_loops.spec import ScanLoops
-from onnxbuild.rules.surgery import evaluating
 
 Function = Callable[..., Any]
 
@@ -31,21 +31,9 @@ def apply(
     if not places:
         return model, []
     found: dict[str, None] = {}
-    earlier = "forward" in vars(model)
-    forward = model.forward
-
-    @functools.wraps(forward)
-    def inside(*args: Any, **kwargs: Any) -> Any:
-        with _scanning(places, found):
-            return forward(*args, **kwargs)
-
-    model.forward = inside
-    with evaluating(model):
-        run(model)
-    if not found and earlier:
-        model.forward = forward
-    elif not found:
-        del model.forward
+    run_inside(model, lambda: _scanning(places, found), run)
+    if found:
+        call_inside(model, lambda: _scanning(places, found))
     return model, list(found)
 
 

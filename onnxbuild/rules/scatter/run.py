@@ -196,16 +196,6 @@ def index_put(
     rest = [op.size(x, axis) for axis in range(count, rank)]
     sizes = op.ints(rest) if rest else op.constant([])
     whole = op.Concat(op.Shape(place), op.cast(sizes, ir.DataType.INT64), axis=0)
-    rows = op.reshape(op.Expand(values, whole), [-1, _product(op, rest)])
-    flat = op.reshape(x, [-1, _product(op, rest)])
+    rows = op.reshape(op.Expand(values, whole), [-1, op.product(rest)])
+    flat = op.reshape(x, [-1, op.product(rest)])
     return op.Reshape(index_add(op, flat, 0, op.reshape(place, [-1]), rows), shape)
-
-
-def _product(op: Builder, sizes: Sequence[Any]) -> Any:
-    result: Any = 1
-    for size in sizes:
-        if isinstance(result, int) and isinstance(size, int):
-            result *= size
-        else:
-            result = op.Mul(op.ints([result]), op.ints([size]))
-    return result

@@ -16,6 +16,7 @@ from torch import nn
 
 from onnxbuild.core.values import build
 from onnxbuild.errors import ExportError
+from onnxbuild.rules.surgery import evaluating, hooked, shown
 from onnxbuild.rules.sync_batchnorm.spec import SyncBatchNorm
 
 BY_RANK = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -41,7 +42,7 @@ def apply(
     for path, child in layers.items():
         if type(child).forward is not nn.SyncBatchNorm.forward:
             raise ExportError(
-                f"{path or 'the model'} is a {type(child).__name__}, a SyncBatchNorm with a forward of its own",
+                f"{shown(path)} is a {type(child).__name__}, a SyncBatchNorm with a forward of its own",
                 where="replace",
                 hint="replace it with a `module` rule, which names the class to use instead",
             )
@@ -50,7 +51,7 @@ def apply(
         kinds = {BY_RANK.get(rank, BatchNorm) for rank in ranks.get(id(child), ())}
         child.__class__ = kinds.pop() if len(kinds) == 1 else BatchNorm
         child.__dict__.pop("process_group", None)
-    return model, [path or "(the model)" for path in layers]
+    return model, [shown(path) for path in layers]
 
 
 def _observe(
@@ -63,16 +64,7 @@ def _observe(
         ranks.setdefault(id(module), set()).add(values[0].dim())
 
     handles = [layer.register_forward_pre_hook(note) for layer in layers]
-    modes = [(child, child.training) for child in model.modules()]
-    try:
-        # In train mode the run would move the running statistics, and draw random numbers.
-        for child, _ in modes:
-            child.training = False
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            run(model)
-    finally:
-        for child, mode in modes:
-            child.training = mode
-        for handle in handles:
-            handle.remove()
+    # In train mode the run would move the running statistics, and draw random numbers.
+    with hooked(handles), evaluating(model):
+        run(model)
     return ranks

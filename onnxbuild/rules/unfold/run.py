@@ -51,10 +51,7 @@ def im2col(
     found = op.Gather(op.Gather(x, rows, axis=2), columns, axis=4)
     order = op.Transpose(found, perm=[0, 1, 2, 4, 3, 5])
     channels = op.size(x, 1)
-    if isinstance(channels, int):
-        merged: Any = channels * kernel_h * kernel_w
-    else:
-        merged = op.Mul(channels, op.ints([kernel_h * kernel_w]))
+    merged = op.product([channels, kernel_h * kernel_w])
     places = op.Mul(op.ints([_count(op, rows)]), op.ints([_count(op, columns)]))
     return op.reshape(order, [op.size(x, 0), merged, places])
 

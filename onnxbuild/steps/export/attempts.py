@@ -20,7 +20,6 @@ from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import read
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
-from onnxbuild.steps.export.blame import Seeds
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights
 from onnxbuild.steps.export.onnxfile import export_onnx
@@ -29,6 +28,7 @@ from onnxbuild.steps.export.subject import Subject, call_once, help_subject, loa
 from onnxbuild.steps.export.target import read_target
 from onnxbuild.steps.export.trying import blame, try_way
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Attempt, Way, first_ways, next_way
+from onnxbuild.steps.model.loading import Seeds
 from onnxbuild.steps.model.program import read_inputs
 from onnxbuild.steps.model.user import say
 

@@ -140,6 +140,13 @@ def completed(exporter: str, opset: int, own: Collection[str]) -> Iterator[dict[
             yield used
 
 
+def say_why(name: str, exporter: str, opset: int) -> str:
+    """Say why a rule has stepped in for an operator, or one of its overloads."""
+    if any(exporter in rule.always for rule in RULES if name in rule.operators):
+        return f"{exporter}'s own translation of {name} is not right, or fails too late"
+    return f"{exporter} cannot translate {name} in opset {opset}"
+
+
 def _load(name: str, rule: Automatic, used: dict[str, Translation]) -> Translation:
     """Give the translation of an operator, loaded when it is first asked for."""
     if name not in used:

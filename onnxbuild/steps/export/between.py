@@ -9,6 +9,7 @@ the bounds are visited.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +37,8 @@ MOST_VISITS = 16
 LARGEST = 64_000_000
 """Elements of the inputs from which on a size is too large to be visited beside the corners."""
 
-SIZE = re.compile(r"L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
-"""How guards speak of an axis of one of the adapter's inputs."""
+SIZE = re.compile(r"L\['(?:values|flat_args)'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
+"""How guards speak of an axis of one of the adapter's inputs; in strict mode these have the second name."""
 
 FUNCTIONS = {"__builtins__": {}, "min": min, "max": max}
 """What guards may call."""
@@ -57,13 +58,18 @@ def find_bounds(target: Target) -> Bounds:
 
 
 def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt]:
-    """Give sizes for which the guards of a captured program do not hold: of each the first, the middle, the last."""
+    """Give sizes for which the guards of a captured program do not hold: of each the first, the middle, the last.
+
+    Where these are not known, or speak of inputs in another way, some sizes inside the bounds.
+    """
     # Not public, and nothing else tells: the guards that torch checks when the program is called.
-    guards: Sequence[str] = getattr(program, "_guards_code", ())
+    guards: Sequence[str] | None = getattr(program, "_guards_code", None)
+    texts = [SIZE.sub(lambda found: _name(found, target), guard) for guard in guards or ()]
+    if guards is None or any("L[" in text for text in texts):
+        return between(target, "what torch.export compared is not known")
     trace, bounds = dict(target.shapes[0]["sizes"]), find_bounds(target)
     doubts: list[Doubt] = []
-    for guard in guards:
-        text = SIZE.sub(lambda found: _name(found, target), guard)
+    for text in texts:
         names = set(re.findall(r"sizes\['(.*?)'\]", text))
         for dim in sorted(names & trace.keys()):
             sizes = _spread(*bounds[dim], step=target.multiples.get(dim, 1))
@@ -74,7 +80,7 @@ def guarded(program: torch.export.ExportedProgram, target: Target) -> list[Doubt
     return doubts
 
 
-def between(target: Target) -> list[Doubt]:
+def between(target: Target, why: str) -> list[Doubt]:
     """Give sizes inside the bounds of each dimension, odd and even ones."""
     doubts = []
     for dim, (low, high) in find_bounds(target).items():
@@ -82,11 +88,7 @@ def between(target: Target) -> list[Doubt]:
         count = (high - low) // step
         steps = (1, count // 2, count // 2 + 1, 3 * count // 4, count - 1)
         sizes = [low + step * number for number in steps]
-        doubts += [
-            Doubt(dim, size, "a trace turned sizes into constants")
-            for size in dict.fromkeys(sizes)
-            if low < size < high
-        ]
+        doubts += [Doubt(dim, size, why) for size in dict.fromkeys(sizes) if low < size < high]
     return doubts
 
 
@@ -98,21 +100,22 @@ def visit(
     A size at which the model itself fails is none of its sizes.
     """
     known = {(dim, size) for shape in target.shapes for dim, size in shape["sizes"].items()}
-    open_doubts = {
-        (doubt.dim, doubt.size): doubt for doubt in doubts if (doubt.dim, doubt.size) not in known
-    }
-    if not open_doubts:
+    chosen, left = choose(doubt for doubt in doubts if (doubt.dim, doubt.size) not in known)
+    if not chosen:
         return
+    if left:
+        say(f"of {len(chosen) + left} doubtful sizes {len(chosen)} are visited")
     visited: list[Doubt] = []
     samples, reference = (
         os.path.join(work.folder, name) for name in ("between.npz", "expected.npz")
     )
     trace = read_item(work.input("samples"), 0)
     with ArraysWriter(samples) as given, ArraysWriter(reference) as expected:
-        for doubt in list(open_doubts.values())[:MOST_VISITS]:
+        for doubt in chosen:
             sizes = {**target.shapes[0]["sizes"], doubt.dim: doubt.size}
             item = {name: _resize(array, target.axes(name), sizes) for name, array in trace.items()}
             if sum(array.size for array in item.values()) > LARGEST:
+                say(f"{doubt.dim} {doubt.size} is too large to be visited")
                 continue
             try:
                 outputs = adapter.predict(item)
@@ -133,6 +136,20 @@ def visit(
             hint="make the model do the same whatever the size, or give the dimension the sizes at which it does:"
             " `min`, `max`, `multiple_of`",
         )
+
+
+def choose(doubts: Iterable[Doubt]) -> tuple[list[Doubt], int]:
+    """Give the doubts that are visited, each size once, and how many are left out.
+
+    One of each reason comes before the next of any, so that no comparison of many sizes hides another.
+    """
+    sizes = {(doubt.dim, doubt.size): doubt for doubt in doubts}
+    reasons: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in sizes.values():
+        reasons.setdefault((doubt.dim, doubt.why), []).append(doubt)
+    rows = itertools.zip_longest(*reasons.values())
+    fair = [doubt for row in rows for doubt in row if doubt is not None]
+    return fair[:MOST_VISITS], len(fair[MOST_VISITS:])
 
 
 def _name(found: re.Match[str], target: Target) -> str:

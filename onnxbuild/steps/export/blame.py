@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from onnxbuild.errors import ExportError
+from onnxbuild.errors import StepError
 from onnxbuild.steps.export.measure import Problem
 from onnxbuild.steps.model.user import say
 
 SHARE = 0.1
 """A rule is to blame if without it the error is at most this share of what it is."""
-
-
-class Seeds:
-    """The state of the random generators at the beginning of a step, in which a model is made once more."""
-
-    def __init__(self) -> None:
-        self._python = random.getstate()
-        self._numpy = np.random.get_state()  # noqa: NPY002 - what user code draws from
-        self._torch = torch.get_rng_state()
-
-    def restore(self) -> None:
-        """Go back to that state."""
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)  # noqa: NPY002 - what user code draws from
-        torch.set_rng_state(self._torch)
 
 
 def worst(problems: Sequence[Problem]) -> float:
@@ -48,7 +31,7 @@ def find_guilty(
     for name in rules:
         try:
             found = without(name)
-        except ExportError as failure:
+        except StepError as failure:
             say(f"without the rule {name}: {failure.what}")
             continue
         say(f"without the rule {name}: off by {found:.3g}")

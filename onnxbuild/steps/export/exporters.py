@@ -181,7 +181,7 @@ def _reopen(
     with heard_fixing() as lines:
         try:
             program = capture(named=True)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - said here, and what it was to find is told without it
             log_traceback(error)
             say(f"dynamo fixes {', '.join(fixed)}: {reason(error)}")
             program = None
@@ -292,7 +292,7 @@ def _torchscript(
     with heard() as warned:
         _trace(adapter, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
-        trial.doubts += between(target)
+        trial.doubts += between(target, "a trace turned sizes into constants")
         trial.fixing = converted_sizes(warned)
     decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":

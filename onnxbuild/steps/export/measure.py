@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from onnxbuild.arrays import BFLOAT16, read_items
+from onnxbuild.arrays import BFLOAT16, is_float, read_items
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.emulate import needs_emulation, runnable
 from onnxbuild.graph.sessions import find_weights, options, readable, spare
@@ -35,7 +35,7 @@ WILD = 0.02
 DRIFT = 0.001
 """The same from which on it is worth a word: what 32-bit floats in another order do not give."""
 
-WILD_HALF = 0.1
+WILD_HALF, DRIFT_HALF = 0.1, 0.02
 """The same for 16-bit floats."""
 
 
@@ -119,7 +119,9 @@ def _measure(graph: str, inputs: Sequence[str], samples: str, reference: str) ->
                 kind: Kind = "shape" if wanted.shape != np.shape(given) else "value"
                 off = float("inf") if kind == "shape" else _scaled(wanted, np.asarray(given))
                 problems.append(Problem(kind=kind, index=index, text=problem, error=off))
-            elif (off := _scaled(wanted, np.asarray(given))) > DRIFT:
+            elif (off := _scaled(wanted, np.asarray(given))) > (
+                DRIFT_HALF if _is_half(wanted) else DRIFT
+            ):
                 text = f"the output {name!r} is off by {off:.3g} of the largest value"
                 problems.append(Problem(kind="drift", index=index, text=text, error=off))
     return problems
@@ -129,12 +131,16 @@ def _scaled(wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any]) -> float:
     """Give the largest error over the largest value; for whole numbers the share that differ."""
     if not wanted.size:
         return 0.0
-    if wanted.dtype.kind not in "fc":
+    if not (is_float(wanted.dtype) or wanted.dtype.kind == "c"):
         return float(np.mean(wanted != given))
     wide = np.complex128 if wanted.dtype.kind == "c" else np.float64
     scale = float(np.abs(wanted.astype(wide)).max())
     error = float(np.abs(given.astype(wide) - wanted.astype(wide)).max())
     return error / scale if scale else error
+
+
+def _is_half(array: np.ndarray[Any, Any]) -> bool:
+    return is_float(array.dtype) and array.dtype.itemsize == 2  # noqa: PLR2004 - bytes
 
 
 def _words(error: Exception) -> str:
@@ -150,8 +156,7 @@ def compare(name: str, wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any]
         return f"the output {name!r} has the shape {_shape(given)}, and PyTorch's {_shape(wanted)}"
     if not wanted.size:
         return ""
-    half = wanted.dtype in {np.dtype(np.float16), BFLOAT16}
-    if wanted.dtype.kind not in "fc" and not half:
+    if not (is_float(wanted.dtype) or wanted.dtype.kind == "c"):
         share = float(np.mean(wanted != given))
         # A tie may fall to another index; a wrong graph misses far more.
         return (
@@ -162,7 +167,10 @@ def compare(name: str, wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any]
     scale = np.abs(wanted.astype(wide)).max()
     if not np.isfinite(error):
         return f"the output {name!r} has values that are NaN or infinite"
-    if error > (WILD_HALF if half else WILD) * scale and error > np.finfo(np.float32).eps:
+    if (
+        error > (WILD_HALF if _is_half(wanted) else WILD) * scale
+        and error > np.finfo(np.float32).eps
+    ):
         return f"the output {name!r} is off by {error:.3g}, where PyTorch's largest value is {scale:.3g}"
     return ""
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from onnxbuild.recipe.schema import Export
 from onnxbuild.steps.export import replace
-from onnxbuild.steps.export.automatic import completed
+from onnxbuild.steps.export.automatic import completed, say_why
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, opset_of
 
@@ -93,9 +93,11 @@ class Rules:
 
         for name, translation in used.items():
             places = describe_places(translation)
-            rule = {"name": translation.rule, "level": "operator"}
-            why = f"{exporter} cannot translate {name} in opset {opset}"
-            self._automatic.append(replace.account(rule, places) | {"why": why})
+            # It may have left the call.
+            if places:
+                rule = {"name": translation.rule, "level": "operator"}
+                why = say_why(name, exporter, opset)
+                self._automatic.append(replace.account(rule, places) | {"why": why})
 
     def replace_nodes(self, model: ir.Model, *, folded: bool) -> None:
         """Apply the graph rules, after the export. With `folded`, they see constants that are folded."""

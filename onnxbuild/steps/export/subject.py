@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from onnxbuild.arrays import read_item
 from onnxbuild.core.ports import Work
-from onnxbuild.errors import ExportError
+from onnxbuild.errors import ExportError, StepError
 from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.helping import help_export
 from onnxbuild.steps.export.measure import compare
@@ -23,7 +23,7 @@ from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.loading import load_model
 from onnxbuild.steps.model.tensors import to_numpy
-from onnxbuild.steps.model.user import say
+from onnxbuild.steps.model.user import say, user_code
 
 
 @dataclass(slots=True)
@@ -50,7 +50,9 @@ class Subject:
 
     def run(self, module: nn.Module) -> None:
         """Call a module in the place of the model on the traced sample, for rules that look at what happens."""
-        self.adapt(module, None).predict(self.trace)
+        # Only called: what its outputs are named is the recipe's affair, and seen to later.
+        with torch.no_grad(), user_code("the model fails on the traced sample"):
+            self.adapt(module, None).run(self.values)
 
     def adapt(self, module: nn.Module, outputs: Sequence[str] | None) -> Adapter:
         """Give the adapter around a module that is called as the model is."""
@@ -101,14 +103,19 @@ def help_subject(subject: Subject, why: str) -> Subject | None:
     if not options.export.auto_rules:
         return None
     taken = [rule["run"] for rule in options.replace]
-    model, fired = help_export(subject.adapter.model, taken, subject.run, why)
-    if not fired:
+    try:
+        model, fired = help_export(subject.adapter.model, taken, subject.run, why)
+        if not fired:
+            return None
+        adapter = subject.adapt(model, options.outputs)
+        adapter.predict(subject.trace)
+    except StepError as error:
+        # What the recipe did not ask for must not hide why the way has failed.
+        say(f"built-in rules do not help: {error.what}")
         return None
     say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
     subject.rules.add(fired)
-    adapter = subject.adapt(model, options.outputs)
-    adapter.predict(subject.trace)
-    return Subject(subject.work, options, subject.target, adapter, subject.rules)
+    return replace(subject, adapter=adapter)
 
 
 def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from onnxbuild.errors import ExportError
 from onnxbuild.steps.model.user import describe, say
 
 
@@ -17,6 +18,7 @@ class Entry(NamedTuple):
 
     overload: Any
     translate: Callable[..., Any]
+    """Writes the nodes, or gives NotImplemented for a call that it leaves."""
     only_missing: bool
     """Leave it to torch where its own translation works, or it takes the operator apart."""
 
@@ -68,10 +70,10 @@ def added(entries: Sequence[Entry]) -> Iterator[None]:
 
 def _add(table: Any, entry: Entry) -> None:
     usual = [item for item in table.get_decomps(entry.overload) if not item.is_complex]
-    translate = entry.translate
+    translate = _surely(entry)
     if entry.only_missing:
         if usual:
-            translate = _first(usual[0].onnx_function, translate)
+            translate = _first(usual[0].onnx_function, entry.translate)
         elif table.is_registered(entry.overload) or _is_composed(entry):
             return
     table.register_op(entry.overload, translate, is_complex=False)
@@ -89,14 +91,32 @@ def _first(usual: Callable[..., Any], other: Callable[..., Any]) -> Callable[...
         written = len(recorder.nodes)
         try:
             return usual(*values, **keywords)
-        except Exception as error:  # noqa: BLE001 - said, and what comes next may raise its own
+        except Exception as error:
             say(f"torch's own translation fails: {describe(error)}")
             # Constants are shared between the operators of a graph.
             kept = [node for node in recorder.nodes[written:] if node.op_type == "Constant"]
             recorder.nodes[written:] = kept
-            return other(*values, **keywords)
+            made = other(*values, **keywords)
+            if made is NotImplemented:
+                raise
+            return made
 
     translate.__name__ = other.__name__
+    return translate
+
+
+def _surely(entry: Entry) -> Callable[..., Any]:
+    """Translate by an entry alone. Raises `ExportError` for a call that it leaves."""
+
+    def translate(*values: Any, **keywords: Any) -> Any:
+        made = entry.translate(*values, **keywords)
+        if made is NotImplemented:
+            raise ExportError(
+                f"the rule for {entry.overload} does not translate this call of it", where="replace"
+            )
+        return made
+
+    translate.__name__ = entry.translate.__name__
     return translate
 
 

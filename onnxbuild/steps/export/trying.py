@@ -12,7 +12,7 @@ from onnxbuild.errors import ExportError
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
 from onnxbuild.steps.export.between import visit
-from onnxbuild.steps.export.blame import Seeds, find_guilty, tell_guilty, worst
+from onnxbuild.steps.export.blame import find_guilty, tell_guilty, worst
 from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import finish
 from onnxbuild.steps.export.folding import fold
@@ -22,6 +22,7 @@ from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.subject import Subject, load
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import Way, exporter_of, opset_of
+from onnxbuild.steps.model.loading import Seeds
 from onnxbuild.steps.model.user import say
 
 

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxbuild.arrays import BFLOAT16, Array, convert, numpy_type, read_items
-from onnxbuild.errors import DataError
+from onnxbuild.arrays import BFLOAT16, Array, convert, is_float, numpy_type, read_items
+from onnxbuild.errors import DataError, ModelError
 from onnxbuild.recipe import dimensions
 from onnxbuild.steps.generate.spec import Decoding
 from onnxbuild.steps.samples.shapes import name_axes, size_of
@@ -39,7 +39,10 @@ class Written:
 def decode(
     predict: Predict, decoding: Decoding, samples: str, shapes: Sequence[Mapping[str, Any]]
 ) -> Written:
-    """Write the tokens that follow a sample. Raises `DataError` where outputs do not fit what they feed."""
+    """Write the tokens that follow a sample.
+
+    Raises `DataError` where outputs do not fit what they feed, `ModelError` where no token is the likeliest.
+    """
     axes = name_axes(decoding.inputs, decoding.dynamic_axes)
     index = _pick(decoding, axes, shapes)
     item = dict(next(item for i, item in enumerate(read_items(samples)) if i == index))
@@ -48,7 +51,7 @@ def decode(
     for number in range(decoding.count):
         outputs = predict(item)
         links = _links(decoding, item, outputs)
-        token = _greedy(outputs[links.logits], item[links.tokens].ndim)
+        token = _greedy(outputs[links.logits], item[links.tokens].ndim, links.logits, number)
         steps.append(token.reshape(-1))
         if number + 1 == decoding.count:
             break
@@ -102,9 +105,9 @@ def _links(decoding: Decoding, item: Item, outputs: Item) -> _Links:
                 hint=f"there are: {', '.join(known)}",
             )
         given, taken = outputs[output], item[name]
-        if _is_float(given) and taken.dtype.kind in "iu" and given.ndim == taken.ndim + 1:
+        if is_float(given.dtype) and taken.dtype.kind in "iu" and given.ndim == taken.ndim + 1:
             tokens[output] = name
-        elif given.ndim == taken.ndim and _is_float(given) == _is_float(taken):
+        elif given.ndim == taken.ndim and is_float(given.dtype) == is_float(taken.dtype):
             states[output] = name
         else:
             raise DataError(
@@ -125,15 +128,18 @@ def _links(decoding: Decoding, item: Item, outputs: Item) -> _Links:
     return _Links(logits=logits, tokens=name, states=states)
 
 
-def _is_float(array: Array) -> bool:
-    return array.dtype.kind == "f" or array.dtype == BFLOAT16
-
-
-def _greedy(logits: Array, axes: int) -> Array:
+def _greedy(logits: Array, axes: int, name: str, number: int) -> Array:
     """Give the next token of each row; with the axis of positions where the tokens have one."""
     wide = logits.astype(np.float32) if logits.dtype == BFLOAT16 else logits
-    best = wide.argmax(-1)
-    return np.asarray(best[..., -1:] if axes > 1 else best)
+    last = wide[..., -1:, :] if axes > 1 else wide
+    if np.isnan(last).any():
+        # To numpy the first NaN is the largest, and two models that give some would write the same.
+        raise ModelError(
+            f"the output {name!r} has NaN among what chooses token {number + 1}",
+            where="verify.generate",
+            hint="look at the model at the sizes that it has by then, or generate fewer tokens",
+        )
+    return np.asarray(last.argmax(-1))
 
 
 def _sizes(
@@ -207,6 +213,6 @@ def _next(
 
 def _as_declared(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     """Give a state the type of its input: half precision that a variant gives is fed as it is."""
-    if _is_float(array) and array.dtype.itemsize < dtype.itemsize:
+    if is_float(array.dtype) and array.dtype.itemsize < dtype.itemsize:
         return array
     return convert(array, dtype, name=f"what feeds {name!r}")

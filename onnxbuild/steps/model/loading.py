@@ -25,6 +25,21 @@ from onnxbuild.steps.model.user import describe, say, user_code
 from onnxbuild.steps.model.weights import load_state, read_state
 
 
+class Seeds:
+    """The state of the random generators now, so that a model that is made once more draws the same numbers."""
+
+    def __init__(self) -> None:
+        self._python = random.getstate()
+        self._numpy = np.random.get_state()  # noqa: NPY002 - what user code draws from
+        self._torch = torch.get_rng_state()
+
+    def restore(self) -> None:
+        """Go back to that state."""
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002 - what user code draws from
+        torch.set_rng_state(self._torch)
+
+
 def load_model(model: Model) -> nn.Module:
     """Load the model that a recipe describes (all but ``model.onnx``).
 
@@ -68,7 +83,7 @@ def _from_entry(model: Model) -> nn.Module:
     if model.weights is None:
         return _build(entry, model)
     state = read_state(model.weights)
-    seeds = _seeds()
+    seeds = Seeds()
     module = _build_lean(entry, model)
     if module is not None:
         load_state(module, state, model.weights, assign=True)
@@ -78,7 +93,7 @@ def _from_entry(model: Model) -> nn.Module:
         say(
             f"{left} is computed from weights or absent from the file: built again with real weights"
         )
-    _set_seeds(seeds)
+    seeds.restore()
     module = _build(entry, model)
     load_state(module, state, model.weights, assign=False)
     return module
@@ -203,17 +218,6 @@ def _holds_meta(value: Any, depth: int) -> bool:
         and not isinstance(value, type)
         and any(_holds_meta(item, depth - 1) for item in vars(value).values())
     )
-
-
-def _seeds() -> tuple[Any, ...]:
-    return random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-
-
-def _set_seeds(seeds: tuple[Any, ...]) -> None:
-    """Let a second construction draw the numbers that the first one drew."""
-    random.setstate(seeds[0])
-    np.random.set_state(seeds[1])  # noqa: NPY002
-    torch.random.set_rng_state(seeds[2])
 
 
 def _from_program(model: Model) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxbuild.arrays import ArraysWriter, convert, numpy_type, read_items
+from onnxbuild.arrays import ArraysWriter, convert, is_float, numpy_type, read_items
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
@@ -102,7 +102,8 @@ def _cast(
 
 def _check_finite(outputs: Arrays, item: Arrays, what: str) -> None:
     for name, values in outputs.items():
-        if not _is_float(values) or bool(np.isfinite(values).all()):
+        is_number = is_float(values.dtype) or values.dtype.kind == "c"
+        if not is_number or bool(np.isfinite(values).all()):
             continue
         bad = int(values.size - np.isfinite(values).sum())
         sizes = ", ".join(
@@ -113,11 +114,6 @@ def _check_finite(outputs: Arrays, item: Arrays, what: str) -> None:
             f"({sizes}), so nothing can be compared with it",
             hint="look at the model at these shapes, or narrow the inputs' `range` or the `dims`",
         )
-
-
-def _is_float(values: np.ndarray[Any, Any]) -> bool:
-    # ml_dtypes' bfloat16 is of kind V.
-    return values.dtype.kind in "fc" or values.dtype.name == "bfloat16"
 
 
 def _widen(ranges: dict[str, list[float]], outputs: Arrays) -> None:

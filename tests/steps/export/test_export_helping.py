@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
 import pytest
+from torch import nn
 
 from onnxbuild.errors import ExportError
+from onnxbuild.recipe.schema import Model
+from onnxbuild.steps.export import exporters, subject
+from onnxbuild.steps.export.rules import Rules
+from onnxbuild.steps.export.spec import ExportOptions
+from onnxbuild.steps.export.target import Port, Target
+from onnxbuild.steps.model.adapter import Adapter
 
 pytestmark = pytest.mark.e2e
 
@@ -41,6 +49,49 @@ def test_pooling_to_a_grid_holds_at_every_size_without_being_asked(bench, export
     (rule,) = result.notes["rules"]
     assert (rule["rule"], rule["count"]) == ("adaptive_pool", 1)
     assert rule["why"].startswith(f"{exporter}: ")
+
+
+def subject_of(bench, model):
+    bench.sample({"x": {"shape": [2]}})
+    work = bench.work({}, {"samples": bench.artifacts["samples"]}, ())
+    port = Port(name="x", dtype=ir.DataType.FLOAT, dims=(2,))
+    target = Target(inputs=(port,), outputs=(), shapes=())
+    options = ExportOptions(model=Model(), outputs=("y",))
+    return subject.Subject(work, options, target, Adapter(model, ["x"], ("y",)), Rules(()))
+
+
+def test_a_rule_runs_the_model_whatever_its_outputs_are_called(bench):
+    """The model's own name of an output may be that of an input: the recipe gives it another."""
+
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"x": x + 1}
+
+    whole = subject_of(bench, Named())
+
+    whole.run(whole.adapter.model)
+    assert list(whole.adapter.predict(whole.trace)) == ["y"]
+
+
+@pytest.mark.parametrize("fails", ["rule", "model"])
+def test_rules_that_fail_are_not_tried_again(bench, monkeypatch, capsys, fails):
+    """What they or the model raise does not hide why the export failed without; the next way is tried."""
+
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise IndexError("out of range")
+
+    def help_export(model, taken, run, why):
+        if fails == "rule":
+            run(Broken())
+        return Broken(), [{"rule": "scan_loops", "level": "module", "count": 1, "where": ["a"]}]
+
+    monkeypatch.setattr(subject, "help_export", help_export)
+    whole = subject_of(bench, nn.ReLU())
+
+    assert subject.help_subject(whole, "dynamo: fails") is None
+    assert "out of range" in capsys.readouterr().out
+    assert whole.rules.notes() == {}
 
 
 def test_a_failure_that_no_rule_is_for_stays_what_it_was(bench):
@@ -138,3 +189,13 @@ def test_a_compiled_model_fails_as_it_did(bench):
 
     with pytest.raises(ExportError, match="input size not accessible"):
         bench.export("net.py:build", IMAGE, dims=ROOM, exporter="torchscript")
+
+
+def test_what_a_second_capture_raises_is_no_failure_of_its_own():
+    """It is made to find the line that fixes a size; whatever it raises, the first failure is what is told."""
+    target = Target(inputs=(), outputs=(), shapes=({"name": "trace", "sizes": {"batch": 3}},))
+
+    def capture(*, named):
+        raise TypeError(named)
+
+    assert exporters._reopen(capture, target, ["batch"]) == (None, [])

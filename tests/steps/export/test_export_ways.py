@@ -2,10 +2,62 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import onnx_ir as ir
 import pytest
 
 from onnxbuild.recipe.schema import Export
-from onnxbuild.steps.export.ways import Attempt, next_way
+from onnxbuild.steps.export.between import choose, guarded
+from onnxbuild.steps.export.target import Port, Target
+from onnxbuild.steps.export.ways import Attempt, Doubt, next_way
+
+IMAGES = Target(
+    inputs=(Port(name="x", dtype=ir.DataType.FLOAT, dims=(2, "width")),),
+    outputs=(),
+    shapes=tuple({"name": "", "sizes": {"width": size}} for size in (6, 2, 40)),
+)
+
+
+def test_no_reason_to_doubt_is_hidden_by_another():
+    """Where more sizes are doubtful than are visited, there is one for each comparison of the model's, each size once."""
+    many = [Doubt("length", size, "length % 2 == 0") for size in range(3, 43, 2)]
+    one = Doubt("length", 600, "length < 512")
+
+    chosen, left = choose([*many, *many, one])
+
+    assert one in chosen
+    assert many[0] in chosen
+    assert (len(chosen), left) == (16, 5)
+
+
+@pytest.mark.parametrize("name", ["values", "flat_args"])
+def test_comparisons_of_sizes_are_read_in_either_mode(name):
+    """A guard of torch.export names the sizes at which the code goes another way, whatever it calls the inputs."""
+    guards = [f"(L['{name}'][0].size()[1] % 2) != 1", f"L['{name}'][0].size()[1] <= 30"]
+
+    found = guarded(SimpleNamespace(_guards_code=guards), IMAGES)
+
+    assert [(doubt.size, doubt.why) for doubt in found] == [
+        (3, "(width % 2) != 1"),
+        (21, "(width % 2) != 1"),
+        (39, "(width % 2) != 1"),
+        (31, "width <= 30"),
+        (36, "width <= 30"),
+        (40, "width <= 30"),
+    ]
+
+
+@pytest.mark.parametrize("guards", [{}, {"_guards_code": ["L['other'].size()[1] <= 30"]}])
+def test_where_comparisons_are_not_known_sizes_inside_are_visited(guards):
+    """Another version of torch may have no guards, or put them in words that are not known here."""
+    assert {doubt.size for doubt in guarded(SimpleNamespace(**guards), IMAGES)} == {
+        3,
+        21,
+        22,
+        30,
+        39,
+    }
 
 
 def order(export: Export, *reached: str) -> list[str]:

@@ -29,6 +29,33 @@ def test_a_kept_table_is_the_one_that_torch_makes(registry):
     } == {name: [item.onnx_function for item in found] for name, found in plain.functions.items()}
 
 
+def test_what_torch_says_is_told_where_a_rule_leaves_the_call(registry):
+    """A rule that steps in for some calls of an operator only does not hide why torch's own translation fails."""
+    import torch
+    from onnxscript import evaluator, values
+    from torch.onnx._internal.exporter._building import OpRecorder
+
+    from onnxbuild.errors import ExportError
+    from onnxbuild.steps.export.translations import Entry, added, keep_translations
+
+    def leave(*_values):
+        return NotImplemented
+
+    overload = torch.ops.aten.roll.default
+    keep_translations()
+
+    def translate(*, only_missing):
+        with added([Entry(overload, leave, only_missing)]):
+            table = registry.from_torchlib(opset_version=18)
+        with evaluator.default_as(OpRecorder(values.Opset("", 18), {})):
+            table.get_decomps(overload)[0].onnx_function("no tensor")
+
+    with pytest.raises(TypeError, match="shifts"):
+        translate(only_missing=True)
+    with pytest.raises(ExportError, match=r"aten\.roll\.default does not translate"):
+        translate(only_missing=False)
+
+
 def test_a_table_is_made_once_for_each_opset_and_adding_to_one_leaves_the_next_alone(
     registry, monkeypatch
 ):

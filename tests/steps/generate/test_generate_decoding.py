@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxbuild.arrays import ArraysWriter
-from onnxbuild.errors import DataError
+from onnxbuild.errors import DataError, ModelError
 from onnxbuild.recipe.schema import Dim, Input
 from onnxbuild.steps.generate.decoding import decode
 from onnxbuild.steps.generate.spec import Decoding
@@ -95,6 +95,21 @@ def test_without_a_cache_the_text_grows(tmp_path):
 
     assert found.tokens == [[2, 3, 4]]
     assert given[-1].tolist() == [[3, 1, 2, 3]]
+
+
+def test_tokens_that_nothing_chooses_are_refused(tmp_path):
+    """NaN is no token; what is NaN at positions that choose none does not matter."""
+
+    def predict(item):
+        logits = logits_of(item["ids"])
+        logits[:, :-1] = np.nan
+        logits[:, -1, 0] = np.nan if item["ids"].shape[1] > 3 else 0
+        return {"logits": logits}
+
+    visits = [("example", {"ids": np.array([[3, 1]])})]
+
+    with pytest.raises(ModelError, match="NaN among what chooses token 3"):
+        run(tmp_path, predict, {"ids": IDS}, {"logits": "ids"}, visits, count=3, dims={})
 
 
 def test_a_state_of_one_size_and_tokens_without_positions(tmp_path):
