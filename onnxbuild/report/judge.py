@@ -274,18 +274,23 @@ def _judge_proof(precision: Precision, verify: Verify, fidelity: Json) -> Iterat
         )
         return
     caught = next((item for item in tried if _fails(item, precision, verify)), None)
-    names = ", ".join(item["weight"] for item in tried)
     telling = None if caught else find_telling(tried, fidelity["shapes"], precision, verify)
+    if caught:
+        measured = f"missed with {caught['weight']}"
+    elif telling:
+        measured = f"missed with {telling.weight}, `{telling.output}` held to a scaled error of {number(telling.scaled)}"
+    else:
+        measured = f"passed, with each of {', '.join(item['weight'] for item in tried)}"
     yield Finding(
         what="comparison with a weight broken on purpose",
         asked="a missed tolerance",
-        measured=f"missed with {caught['weight']}" if caught else f"passed, with each of {names}",
-        passed=caught is not None,
-        hint="" if caught else f"ask for `scaled: {telling:.2g}`, which tells them from the model" if telling
+        measured=measured,
+        passed=bool(caught or telling),
+        hint=""
+        if caught or telling
         else "the comparison cannot fail and proves nothing: ask for closer tolerances, or give inputs that"
         " the output depends on",
-        level="warning" if telling else "gate",
-    )  # fmt: skip
+    )
 
 
 def _fails(tried: Json, precision: Precision, verify: Verify) -> bool:
