@@ -216,6 +216,14 @@ def _excess(item: Json, rtol: float, atol: float) -> tuple[float, float, float]:
 def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
     half = half or {}
     results = half.get("true_half") or half.get("rounded") or {}
+    if half and not results:
+        yield Finding(
+            what=f"what an accelerator would compute in half precision at {sample}",
+            asked="a comparison",
+            measured=f"not known: {half.get('skipped', 'it has no outputs to compare')}",
+            passed=False,
+            level="warning",
+        )
     fails = []
     for name, item in results.items():
         broken = [*_find_broken(name, [(sample, item)], {})]

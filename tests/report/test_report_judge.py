@@ -228,6 +228,15 @@ def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
     )
 
 
+def test_half_precision_that_was_not_tried_is_a_warning():
+    """The CPU's numbers alone say little of it."""
+    (line,) = missed(
+        make_fidelity(("example", {}), half={"skipped": "a reason"}), "fp16", level="warning"
+    )
+
+    assert "half precision at example is not known: a reason" in line
+
+
 @pytest.mark.parametrize(
     ("verify", "value", "passes"),
     [

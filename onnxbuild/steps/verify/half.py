@@ -68,7 +68,9 @@ def look_at_half(
     try:
         inside = run_inside(path, threads, item, (HALF,))
     except ModelError as error:
-        return {"skipped": error.what}
+        # What comes out of it shows an overflow too, though not where that begins.
+        rounded = _run_rounded(path, threads, item)
+        return {"skipped": error.what} | ({} if rounded is None else {"rounded": rounded})
     found: dict[str, Any] = {"largest": 0.0, "bytes": sum(item[2].nbytes for item in inside)}
     shapes = {name: values.shape for _, name, values in inside}
     infinite = _infinite_weights(model)
