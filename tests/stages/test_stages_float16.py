@@ -152,6 +152,20 @@ def test_a_weight_shared_with_a_blocked_node_is_both(bench):
     assert describe(bench, half)["weights"]["dtypes"].keys() == {"float", "float16", "int64"}
 
 
+@pytest.mark.parametrize("blocked", ["MatMul", "Gemm"])
+def test_a_shared_weight_is_both_whichever_node_comes_first(bench, blocked):
+    """The second way to have it does not take the place of the first."""
+    model = bench.put(make("a = MatMul(x, w)  y = Gemm(a, w)", w=noise(64, 64, scale=0.1)))
+    x = noise(2, 64)
+
+    half = bench.apply(Float16(keep_io_types=True, op_block_list=(blocked,)), model)
+
+    np.testing.assert_allclose(
+        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], atol=0.02
+    )
+    assert describe(bench, half)["weights"]["dtypes"].keys() == {"float", "float16"}
+
+
 def test_weights_are_rounded():
     """Zero, infinities and NaN stay; what is too large becomes the largest, sign kept."""
     values = [0, -0.0, 1e-9, 3.5, -7e4, 7e4, np.inf, -np.inf, 2e-7, 1e30, np.nan, 0.1]
