@@ -1,8 +1,10 @@
 """`mode: auto`: the fewest nodes left out with which a target is met."""
 
+import numpy as np
 import pytest
 
 from onnxbuild.errors import StageError
+from onnxbuild.graph.sparing.measuring import Distance
 from onnxbuild.graph.sparing.ranking import Ranking
 from onnxbuild.graph.sparing.spec import Target
 from onnxbuild.stages.quantize_dynamic.spec import QuantizeDynamic
@@ -56,6 +58,25 @@ def test_a_target_that_no_attempt_meets_is_an_error(bench, model):
         bench.apply(stage, model)
 
     assert "target" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("one", "reference", "broken"),
+    [
+        pytest.param([1, -np.inf], [1, -np.inf], False, id="a mask"),
+        pytest.param([1, 2], [1, np.nan], True, id="number for none"),
+        pytest.param([1, 2], [1, np.inf], True, id="number for infinity"),
+        pytest.param([1, np.nan], [1, np.nan], True, id="none"),
+        pytest.param([1, np.inf], [1, -np.inf], True, id="other infinity"),
+    ],
+)
+def test_what_is_no_number_is_not_near(one, reference, broken):
+    """Sums and maxima skip it without a word."""
+    distance = Distance()
+
+    distance.add(np.array(one, np.float32), np.array(reference, np.float32))
+
+    assert distance.broken == broken
 
 
 def test_a_budget_that_is_used_up_leaves_no_node_unranked():
