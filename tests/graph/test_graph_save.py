@@ -52,13 +52,13 @@ def test_nodes_stand_behind_what_they_use(store, make_model):
 
 def test_values_of_several_graphs_have_names_of_their_own(store):
     """Two branches may call their weights alike; what goes by names would take one for the other."""
-    text = '''<ir_version: 8, opset_import: ["" : 18]>
+    text = """<ir_version: 8, opset_import: ["" : 18]>
     g (bool c, float[2] x) => (float[2] y) {
         y = If (c) <
             then_branch = a () => (float[2] r) <float[2] w = {1, 2}> { r = Add (x, w) },
             else_branch = b () => (float[2] r) <float[2] w = {5, 6}> { r = Add (x, w) }
         >
-    }'''
+    }"""
     artifact = save.put(onnx.parser.parse_model(text), store)
 
     path = store.path(artifact)

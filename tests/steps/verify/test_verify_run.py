@@ -232,8 +232,11 @@ def test_an_overflow_in_half_is_seen_though_the_cpu_does_not_show_it(bench):
     assert any("node 'grows' (MatMul)" in line for line in missed)
 
 
-def test_an_overflow_at_the_largest_size_alone_is_seen(bench):
+@pytest.mark.parametrize("fits", [True, False])
+def test_an_overflow_at_the_largest_size_alone_is_seen(bench, monkeypatch, fits):
     """A sum over the batch holds at the example, and not where there is more to sum up."""
+    if not fits:
+        monkeypatch.setattr(half, "MOST_BYTES", 0)
     nodes = [
         helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
         helper.make_node("Abs", ["h"], ["a"], name="size"),
@@ -258,9 +261,12 @@ def test_an_overflow_at_the_largest_size_alone_is_seen(bench):
     )
 
     assert "overflow" not in found["half"]
-    assert found["half_at_most"]["overflow"]["node"] == "total"
     missed = gates(found, "fp16", scaled=1.5)
-    assert any("node 'total' (ReduceSum) at sample 'batch=5'" in line for line in missed)
+    if fits:
+        assert found["half_at_most"]["overflow"]["node"] == "total"
+        assert any("node 'total' (ReduceSum) at sample 'batch=5'" in line for line in missed)
+    else:
+        assert any("in true half precision the output" in line for line in missed)
 
 
 def test_a_half_model_that_is_right_passes_in_true_half_too(bench, weights):
