@@ -112,6 +112,17 @@ def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iter
         if broken:
             yield broken[0]
             continue
+        unknown = next((label for label, item in shapes if not item["reference_finite"]), None)
+        if unknown is not None:
+            yield Finding(
+                what="PyTorch's output",
+                asked="finite numbers",
+                measured="NaN or infinite in part, where nothing can be compared",
+                where=place(name, unknown),
+                passed=False,
+                hint="look at the inputs' `range` and `values`",
+                level="warning",
+            )
         tolerance, asked = find_tolerance(verify, name, precision)
         if "mismatched" in shapes[0][1] and not asked:
             yield _judge_exact(name, shapes, EXACT[precision])

@@ -228,6 +228,13 @@ def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
     )
 
 
+def test_numbers_that_pytorch_has_not_are_a_warning():
+    """Where it gives NaN and the variant a number, they are not compared."""
+    (line,) = missed(make_fidelity(("example", {"reference_finite": False})), level="warning")
+
+    assert line.startswith("PyTorch's output of `y` at example is NaN or infinite in part")
+
+
 def test_half_precision_that_was_not_tried_is_a_warning():
     """The CPU's numbers alone say little of it."""
     (line,) = missed(
