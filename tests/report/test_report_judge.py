@@ -212,6 +212,15 @@ def test_an_output_that_never_changes_is_a_warning():
     assert line.startswith("output of `y` is the same for every sample")
 
 
+def test_a_metric_that_pytorch_alone_has_is_missed():
+    """A class that a variant never gives has no value of its own, and must not drop out of the gate."""
+    metric, reference = {"cats": 0.9}, {"cats": 0.9, "dogs": 0.8}
+
+    lines = missed(verify=Verify(max_drop=0.01), metric=metric, reference_metric=reference)
+
+    assert lines == ["dogs is missing, asked: a value, as of PyTorch's outputs"]
+
+
 def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
     """What is cut off again later does no harm."""
     node = {"node": "n", "operator": "Mul", "result": "m"}
