@@ -8,10 +8,13 @@ from typing import Any
 
 from onnxbuild.recipe.schema import Verify
 from onnxbuild.recipe.stage import Precision
-from onnxbuild.recipe.tolerances import find_tolerance, tolerances
+from onnxbuild.recipe.tolerances import find_tolerance
 
 APART = 3.0
 """By how many times a broken weight's error exceeds the model's own, to be told from it."""
+
+NOISE = 1e-5
+"""A scaled error that sums in another order may make."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +38,12 @@ def find_telling(
     weights of some can spoil, as where a network adds a little to what it is given. What a recipe asks for
     itself must be able to fail. `shapes` are the errors of the model itself, which have no say in the tolerance.
     """
-    least = tolerances("fp32").scaled or 0.0
     found = []
     for item in tried:
         for name, broken in item["outputs"].items():
             errors = [shape["outputs"].get(name, {}).get("scaled") for shape in shapes]
             spoiled = broken.get("scaled")
-            if not errors or None in errors or spoiled is None or spoiled <= least:
+            if not errors or None in errors or spoiled is None or spoiled <= NOISE:
                 continue
             held = Telling(weight=item["weight"], output=name, scaled=spoiled / APART)
             if max(errors) <= held.scaled and not find_tolerance(verify, name, precision)[1]:

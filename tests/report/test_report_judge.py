@@ -177,22 +177,26 @@ def test_a_comparison_that_cannot_fail_is_a_missed_gate():
 
 
 @pytest.mark.parametrize(
-    ("own", "spoiled", "passes"),
-    [(0.03, 0.17, True), (0.06, 0.17, False), (0.0, 0.0005, False)],
+    ("precision", "own", "spoiled", "passes"),
+    [
+        ("int8", 0.03, 0.17, True),
+        ("int8", 0.06, 0.17, False),
+        ("fp32", 1e-7, 0.0009, True),
+        ("fp32", 1e-7, 9e-6, False),
+    ],
 )
-def test_a_default_with_room_for_a_broken_weight_is_made_closer(own, spoiled, passes):
+def test_a_default_with_room_for_a_broken_weight_is_made_closer(precision, own, spoiled, passes):
     """To a third of what the weight spoils: the model meets that too, or the comparison proves nothing."""
-    spoils = {"weight": "w", "outputs": {"y": errors(scaled=spoiled, cosine=0.99)}}
-    fidelity = make_fidelity(
-        ("example", {"scaled": own, "cosine": 0.999}), perturbed={"tried": [spoils]}
-    )
+    spoils = {"weight": "w", "outputs": {"y": errors(scaled=spoiled)}}
+    fidelity = make_fidelity(("example", {"scaled": own}), perturbed={"tried": [spoils]})
 
     (found,) = [
-        item for item in findings_of(fidelity, "int8") if "broken on purpose" in item.describe()
+        item for item in findings_of(fidelity, precision) if "broken on purpose" in item.describe()
     ]
 
+    held = f"missed with w, `y` held to a scaled error of {spoiled / 3:.4g}"
     assert (found.passed, found.level) == (passes, "gate")
-    assert ("missed with w, `y` held to a scaled error of 0.05667" in found.measured) == passes
+    assert (found.measured == held) == passes
 
 
 def test_what_a_recipe_asks_for_must_be_able_to_fail():
