@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import numpy_helper, parser
 
 from onnxbuild.errors import StageError
 from onnxbuild.graph.sparing.measuring import Distance
@@ -58,6 +59,18 @@ def test_a_target_that_no_attempt_meets_is_an_error(bench, model):
         bench.apply(stage, model)
 
     assert "target" in caught.value.hint
+
+
+def test_a_model_of_whole_numbers_alone_is_refused(bench):
+    """Every target would be met, since nothing is compared."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[batch, 64] x) => (int64[batch, 1] y) { s = MatMul(x, w)  y = ArgMax<axis = 1>(s) }"""
+    model = parser.parse_model(text)
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+
+    with pytest.raises(StageError, match="no floating numbers"):
+        bench.apply(QuantizeDynamic(mode="auto"), bench.put(model), samples=[{"x": weight[:2]}])
 
 
 @pytest.mark.parametrize(

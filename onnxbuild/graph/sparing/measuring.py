@@ -144,6 +144,11 @@ class Reference:
         """Run a model on all items."""
         return cls(items=items, outputs=list(_run(session, items)))
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing can be compared: there is no item, or no output of floating numbers."""
+        return not any(one.dtype.kind == "f" for results in self.outputs for one in results)
+
     def measure(self, session: ort.InferenceSession, *, timed: bool = False) -> Measured:
         """Compare another model on the same items."""
         names = [output.name for output in session.get_outputs()]
