@@ -7,7 +7,9 @@ from onnx import numpy_helper, parser
 from onnxbuild.errors import StageError
 from onnxbuild.graph.sparing.measuring import Distance
 from onnxbuild.graph.sparing.ranking import Ranking
-from onnxbuild.graph.sparing.spec import Target
+from onnxbuild.graph.sparing.spec import Target, choose_target
+from onnxbuild.recipe.schema import Model, Recipe, Tolerance, Verify
+from onnxbuild.recipe.stage import StageContext
 from onnxbuild.stages.quantize_dynamic.spec import QuantizeDynamic
 from onnxbuild.stages.quantize_static.spec import QuantizeStatic
 from tests.stages.networks import ids, transformer
@@ -59,6 +61,25 @@ def test_a_target_that_no_attempt_meets_is_an_error(bench, model):
         bench.apply(stage, model)
 
     assert "target" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("verify", "target"),
+    [
+        pytest.param(Verify(), Target(cosine=0.99), id="nothing asked"),
+        pytest.param(Verify(cosine=0.98), Target(cosine=0.98), id="of the variant"),
+        pytest.param(
+            Verify(cosine=0.98, outputs={"a": Tolerance(scaled=0.1), "b": Tolerance(cosine=0.999)}),
+            Target(cosine=0.999, scaled=0.1),
+            id="of outputs",
+        ),
+    ],
+)
+def test_what_verify_asks_is_aimed_at(verify, target):
+    """The closest of all, or the search ends with what the gates refuse."""
+    recipe = Recipe(name="r", model=Model(onnx="m"), folder="", verify={"it": verify})
+
+    assert choose_target(None, StageContext(name="it", recipe=recipe, data=None)) == target
 
 
 def test_a_model_of_whole_numbers_alone_is_refused(bench):
