@@ -154,7 +154,9 @@ class Conversion:
                 kept[value.name or ""] = _users(value, stays)
                 matter |= value.const_value is not None and value.const_value.size > 1
         if not searched and not halved and (matter or not change.halved):
-            raise StageError("no weight became half precision", hint=_why_none(model, stays))
+            raise StageError(
+                "no weight became half precision", hint=_why_none(model, stays, self.half)
+            )
         reasons = {
             node.name or "": why for node, why in stays.nodes.items() if why and change.could(node)
         }
@@ -208,7 +210,7 @@ def name_nodes(model: ir.Model) -> None:
         taken.add(name)
 
 
-def _why_none(model: ir.Model, stays: Stays) -> str:
+def _why_none(model: ir.Model, stays: Stays, half: ir.DataType) -> str:
     """Say what is left in float32, and so what to do."""
     if any(quantizes(node) for node in model.graph.all_nodes()):
         return (
@@ -217,6 +219,8 @@ def _why_none(model: ir.Model, stays: Stays) -> str:
     reason = next((why for why in stays.nodes.values() if why), "")
     if reason:
         return f"what could be half precision stays float32: {reason}"
+    if half == ir.DataType.BFLOAT16:
+        return "operators take bfloat16 from opset 13 on, convolutions and recurrent ones from 22: set export.opset"
     return "has the model float32 weights, and are their operators not all blocked?"
 
 
