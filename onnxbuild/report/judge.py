@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
-from onnxbuild.report.channels import judge_channels
+from onnxbuild.report.channels import asks_channels, judge_channels
+from onnxbuild.report.decisions import judge_decisions
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.metrics import judge_metric
 from onnxbuild.report.proof import find_telling
@@ -16,9 +17,6 @@ from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
-
-CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
-"""Notes of an export on what a graph does not do, and what they are about."""
 
 HALF_LIMIT = 65504
 """The largest number that half precision holds."""
@@ -57,7 +55,7 @@ def judge(
                 *_judge_speed(variant, verify, latency),
             ]
         ),
-        *_judge_decisions(export),
+        *judge_decisions(export),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
 
@@ -129,7 +127,9 @@ def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iter
         else:
             yield from _judge_tolerance(name, shapes, tolerance)
         limit = find_channel_limit(tolerance, asked, precision)
-        yield from judge_channels(name, fidelity["outputs"][name], limit)
+        yield from judge_channels(
+            name, fidelity["outputs"][name], limit, asked=asks_channels(verify, name, shapes[0][1])
+        )
 
 
 def _find_broken(output: str, shapes: list[tuple[str, Json]], fidelity: Json) -> Iterator[Finding]:
@@ -356,29 +356,6 @@ def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator
             passed=False,
             level="warning",
         )
-
-
-def _judge_decisions(export: Json) -> Iterator[Finding]:
-    """Tell of what a trace has fixed, each time: where all samples go one way no comparison shows it."""
-    for line in export.get("decisions", ()):
-        yield Finding(
-            what=f"what the inputs' values decide at {line}",
-            asked="",
-            measured="fixed as the example has it",
-            passed=False,
-            hint="write it with torch.where or torch.cond",
-            level="warning",
-        )
-    for key, whose in CHANGES.items():
-        if export.get(key):
-            yield Finding(
-                what=f"{whose} that forward changes ({', '.join(export[key])})",
-                asked="",
-                measured="unchanged by the graph",
-                passed=False,
-                hint="give what is kept from call to call as an input and an output",
-                level="warning",
-            )
 
 
 def _label(shape: Json) -> str:

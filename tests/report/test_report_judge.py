@@ -401,6 +401,27 @@ def test_a_lost_channel_is_named(precision, verify, level):
         assert "channel 2 (axis 1) of `y` is 1 of its largest value, 2e-06" in found[level][0]
 
 
+@pytest.mark.parametrize(
+    ("verify", "level"),
+    [
+        pytest.param(Verify(), None, id="by default"),
+        pytest.param(Verify(scaled_per_channel=0.1), "warning", id="of all outputs"),
+        pytest.param(
+            Verify(outputs={"y": Tolerance(scaled_per_channel=0.1)}), "gate", id="of this one"
+        ),
+    ],
+)
+def test_channels_that_cannot_be_judged_are_said_where_asked_for(verify, level):
+    """A gate that nothing is held to is not passed."""
+    fidelity = make_fidelity(("example", {}), outputs={"y": {"channels": []}})
+
+    found = {one: missed(fidelity, verify=verify, level=one) for one in ("gate", "warning")}
+
+    assert {one for one in found if found[one]} == ({level} if level else set())
+    if level:
+        assert "each channel of `y` is not known" in found[level][0]
+
+
 def test_a_channel_alone_leaves_the_other_defaults():
     """It comes to them."""
     fidelity = make_fidelity(("example", {"scaled": 0.9}))
