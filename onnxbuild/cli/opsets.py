@@ -192,10 +192,11 @@ def model_values(path: str) -> dict[str, Any]:
 def render_model(values: dict[str, Any]) -> str:
     """Write what a model needs."""
     rows = [[name, str(version)] for name, version in values["operators"].items()]
+    later = "" if values["onnxruntime"].startswith("none") else " and later"
     lines = [
         f"{values['file']}",
         f"  opset        {values['opset']}, IR version {values['ir_version']}",
-        f"  onnxruntime  {values['onnxruntime']} and later",
+        f"  onnxruntime  {values['onnxruntime']}{later}",
         f"  least opset  {values['least_opset']}: the first that has its operators as they are used",
         "",
         console.table(["operator", "version"], rows, right=(1,)),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxbuild.graph.load import model_graphs
-from onnxbuild.graph.weights import release
+from onnxbuild.graph.weights import release, settle
 
 DOMAIN = "com.microsoft"
 SUFFIX = "_blocks"
@@ -102,6 +102,7 @@ def pack_products(
 
     `is_left` says which nodes the recipe leaves out.
     """
+    settle(model)
     left: dict[str, str] = {}
     made: dict[tuple[str, bool], list[ir.Value | None]] = {}
     for graph in model_graphs(model):

@@ -28,6 +28,12 @@ def read(path: str) -> ir.Model:
     )
 
 
+def read_inlined(path: str) -> ir.Model:
+    """Read it likewise, with the bodies of its local functions in place of their calls."""
+    proto = inline_functions(_parse(path, load_external_data=False))
+    return from_proto(proto, os.path.dirname(os.path.abspath(path)))
+
+
 def read_proto(path: str) -> onnx.ModelProto:
     """Read a graph with all its weights into memory, for the libraries that need it whole."""
     return _parse(path, load_external_data=True)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxbuild.graph.load import model_graphs
-from onnxbuild.graph.weights import release
+from onnxbuild.graph.weights import release, settle
 
 SUFFIX = "_rows_quantized"
 """What is appended to the name of a table that became integers."""
@@ -37,6 +37,7 @@ def quantize_rows(
     `op_types` are the operators that are quantized, `only` and `excluded` names of nodes: all are meant where
     `only` is empty. A table that something else keeps in float would be stored twice, and stays.
     """
+    settle(model)
     made: dict[str, tuple[ir.Value, ir.Value]] = {}
     left: dict[str, str] = {}
     for graph in model_graphs(model):

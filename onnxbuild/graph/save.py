@@ -7,7 +7,8 @@ that variants of a model share them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -43,6 +44,7 @@ def put(model: ir.Model | onnx.ModelProto, store: ContentStore) -> Artifact:
     root = store_root(store)
     if isinstance(model, onnx.ModelProto):
         model = from_proto(model, root)
+    _part_names(model)
     parts: dict[str, None] = {}
     size = 0
     for value in weights(model):
@@ -121,6 +123,27 @@ def _keep(
         name=name,
         base_dir=root,
     )
+
+
+def _part_names(model: ir.Model) -> None:
+    """Give each value a name of its own across all graphs of a model.
+
+    The format lets two branches call their weights alike, and tools that go by names take one for the other.
+    """
+    taken: set[str] = set()
+    for graph in model_graphs(model):
+        made = (value for node in graph for value in node.outputs)
+        own = dict.fromkeys((*graph.inputs, *graph.initializers.values(), *made))
+        for value in own:
+            if not value.name:
+                continue
+            if graph is not model.graph and value.name in taken:
+                value.name = _fresh(value.name, taken)
+            taken.add(value.name)
+
+
+def _fresh(name: str, taken: Collection[str]) -> str:
+    return next(new for number in count(2) if (new := f"{name}_{number}") not in taken)
 
 
 def _blob_of(tensor: ir.ExternalTensor) -> str:

@@ -24,6 +24,12 @@ def weights(model: ir.Model) -> Iterator[ir.Value]:
                 yield value
 
 
+def settle(model: ir.Model) -> None:
+    """Take the weights out of a model's inputs, where callers may give others: of these something else is made."""
+    for value in [value for value in model.graph.inputs if value.is_initializer()]:
+        model.graph.inputs.remove(value)
+
+
 def arrays(model: ir.Model) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Give name and values of every weight that is not text; each is let go before the next.
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
-from onnxbuild.report.channels import judge_channels
+from onnxbuild.report.channels import asks_channels, judge_channels
+from onnxbuild.report.decisions import judge_decisions
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.metrics import judge_metric
 from onnxbuild.report.proof import find_telling
@@ -16,9 +17,6 @@ from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
 __all__ = ["Finding", "fidelity_summary", "judge", "tolerances"]
-
-CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
-"""Notes of an export on what a graph does not do, and what they are about."""
 
 HALF_LIMIT = 65504
 """The largest number that half precision holds."""
@@ -57,7 +55,7 @@ def judge(
                 *_judge_speed(variant, verify, latency),
             ]
         ),
-        *_judge_decisions(export),
+        *judge_decisions(export),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
 
@@ -112,13 +110,26 @@ def _judge_outputs(precision: Precision, verify: Verify, fidelity: Json) -> Iter
         if broken:
             yield broken[0]
             continue
+        unknown = next((label for label, item in shapes if not item["reference_finite"]), None)
+        if unknown is not None:
+            yield Finding(
+                what="PyTorch's output",
+                asked="finite numbers",
+                measured="NaN or infinite in part, where nothing can be compared",
+                where=place(name, unknown),
+                passed=False,
+                hint="look at the inputs' `range` and `values`",
+                level="warning",
+            )
         tolerance, asked = find_tolerance(verify, name, precision)
         if "mismatched" in shapes[0][1] and not asked:
             yield _judge_exact(name, shapes, EXACT[precision])
         else:
             yield from _judge_tolerance(name, shapes, tolerance)
         limit = find_channel_limit(tolerance, asked, precision)
-        yield from judge_channels(name, fidelity["outputs"][name], limit)
+        yield from judge_channels(
+            name, fidelity["outputs"][name], limit, asked=asks_channels(verify, name, shapes[0][1])
+        )
 
 
 def _find_broken(output: str, shapes: list[tuple[str, Json]], fidelity: Json) -> Iterator[Finding]:
@@ -216,6 +227,14 @@ def _excess(item: Json, rtol: float, atol: float) -> tuple[float, float, float]:
 def _judge_half(half: Json | None, sample: str) -> Iterator[Finding]:
     half = half or {}
     results = half.get("true_half") or half.get("rounded") or {}
+    if half and not results:
+        yield Finding(
+            what=f"what an accelerator would compute in half precision at {sample}",
+            asked="a comparison",
+            measured=f"not known: {half.get('skipped', 'it has no outputs to compare')}",
+            passed=False,
+            level="warning",
+        )
     fails = []
     for name, item in results.items():
         broken = [*_find_broken(name, [(sample, item)], {})]
@@ -274,18 +293,23 @@ def _judge_proof(precision: Precision, verify: Verify, fidelity: Json) -> Iterat
         )
         return
     caught = next((item for item in tried if _fails(item, precision, verify)), None)
-    names = ", ".join(item["weight"] for item in tried)
     telling = None if caught else find_telling(tried, fidelity["shapes"], precision, verify)
+    if caught:
+        measured = f"missed with {caught['weight']}"
+    elif telling:
+        measured = f"missed with {telling.weight}, `{telling.output}` held to a scaled error of {number(telling.scaled)}"
+    else:
+        measured = f"passed, with each of {', '.join(item['weight'] for item in tried)}"
     yield Finding(
         what="comparison with a weight broken on purpose",
         asked="a missed tolerance",
-        measured=f"missed with {caught['weight']}" if caught else f"passed, with each of {names}",
-        passed=caught is not None,
-        hint="" if caught else f"ask for `scaled: {telling:.2g}`, which tells them from the model" if telling
+        measured=measured,
+        passed=bool(caught or telling),
+        hint=""
+        if caught or telling
         else "the comparison cannot fail and proves nothing: ask for closer tolerances, or give inputs that"
         " the output depends on",
-        level="warning" if telling else "gate",
-    )  # fmt: skip
+    )
 
 
 def _fails(tried: Json, precision: Precision, verify: Verify) -> bool:
@@ -332,29 +356,6 @@ def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator
             passed=False,
             level="warning",
         )
-
-
-def _judge_decisions(export: Json) -> Iterator[Finding]:
-    """Tell of what a trace has fixed, each time: where all samples go one way no comparison shows it."""
-    for line in export.get("decisions", ()):
-        yield Finding(
-            what=f"what the inputs' values decide at {line}",
-            asked="",
-            measured="fixed as the example has it",
-            passed=False,
-            hint="write it with torch.where or torch.cond",
-            level="warning",
-        )
-    for key, whose in CHANGES.items():
-        if export.get(key):
-            yield Finding(
-                what=f"{whose} that forward changes ({', '.join(export[key])})",
-                asked="",
-                measured="unchanged by the graph",
-                passed=False,
-                hint="give what is kept from call to call as an input and an output",
-                level="warning",
-            )
 
 
 def _label(shape: Json) -> str:

@@ -43,3 +43,11 @@ def judge_metric(verify: Verify, metric: Json | None, reference: Json | None) ->
                 passed=known is not None and sign * (known - value) <= verify.max_drop + SLACK,
                 hint="" if known is not None else "PyTorch's outputs gave no metric of that name",
             )
+    for name in reference or ():
+        if name not in metric:
+            yield Finding(
+                what=name,
+                asked="a value, as of PyTorch's outputs",
+                measured="missing",
+                passed=False,
+            )

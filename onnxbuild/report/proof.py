@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from onnxbuild.recipe.schema import Verify
 from onnxbuild.recipe.stage import Precision
-from onnxbuild.recipe.tolerances import find_tolerance, tolerances
+from onnxbuild.recipe.tolerances import find_tolerance
 
 APART = 3.0
 """By how many times a broken weight's error exceeds the model's own, to be told from it."""
+
+NOISE = 1e-5
+"""A scaled error that sums in another order may make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """A closer tolerance, which a broken weight misses and the model meets."""
+
+    weight: str
+    output: str
+    scaled: float
 
 
 def find_telling(
@@ -19,22 +31,21 @@ def find_telling(
     shapes: Sequence[Mapping[str, Any]],
     precision: Precision,
     verify: Verify,
-) -> float | None:
-    """Give a tolerance of ``scaled`` that the model meets and a broken weight does not; None where there is none.
+) -> Telling | None:
+    """Hold an output to a share of the error that a broken weight makes; None where the model misses that too.
 
     Only where the tolerance is a default: that of integers has room for any architecture, more than the
     weights of some can spoil, as where a network adds a little to what it is given. What a recipe asks for
-    itself must be able to fail. `shapes` are the errors of the model itself.
+    itself must be able to fail. `shapes` are the errors of the model itself, which have no say in the tolerance.
     """
-    least = tolerances("fp32").scaled or 0.0
+    found = []
     for item in tried:
         for name, broken in item["outputs"].items():
             errors = [shape["outputs"].get(name, {}).get("scaled") for shape in shapes]
-            known = [error for error in errors if error is not None]
             spoiled = broken.get("scaled")
-            if not known or spoiled is None or find_tolerance(verify, name, precision)[1]:
+            if not errors or None in errors or spoiled is None or spoiled <= NOISE:
                 continue
-            own = max(known)
-            if spoiled > max(APART * own, least):
-                return math.sqrt(max(own, least) * spoiled)
-    return None
+            held = Telling(weight=item["weight"], output=name, scaled=spoiled / APART)
+            if max(errors) <= held.scaled and not find_tolerance(verify, name, precision)[1]:
+                found.append(held)
+    return max(found, key=lambda held: held.scaled, default=None)

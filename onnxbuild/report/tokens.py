@@ -27,7 +27,7 @@ def judge_tokens(
         place, row, known, found = differing[0]
         of_row = f" of row {row}" if len(wanted) > 1 else ""
         told += f", first difference at token {place + 1}{of_row}: {found} for PyTorch's {known}"
-    share = same / count if count else 1.0
+    share = same / count if count else 0.0
     yield Finding(
         what="the number of tokens that agree",
         numbers=True,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from onnxbuild import registry
-from onnxbuild.cli.opsets import find_operators
+from onnxbuild.cli.opsets import find_operators, render_model
 from onnxbuild.cli.sections import document, example, list_all
 from onnxbuild.recipe.describe import docs_of, fields_of
 from onnxbuild.recipe.releases import (
@@ -180,6 +180,23 @@ def test_an_operator_says_since_when_it_is(onnxbuild) -> None:
     assert wrong.returncode == 2
     assert resize["since"] == 10
     assert {11, 13, 18} <= set(resize["versions"])
+
+
+@pytest.mark.parametrize(
+    ("runtime", "told"), [("1.14", "1.14 and later"), ("none up to 1.32", "none up to 1.32\n")]
+)
+def test_a_model_that_nothing_runs_is_not_run_later(runtime: str, told: str) -> None:
+    """Of what no release is known to run, no later one is either."""
+    values = {
+        "file": "m.onnx",
+        "opset": 99,
+        "ir_version": 8,
+        "least_opset": 1,
+        "operators": {},
+        "others": [],
+    }
+
+    assert f"onnxruntime  {told}" in render_model(values | {"onnxruntime": runtime})
 
 
 def test_a_model_says_what_runs_it(onnxbuild, tmp_path) -> None:

@@ -50,6 +50,28 @@ def test_nodes_stand_behind_what_they_use(store, make_model):
     onnx.checker.check_model(store.path(artifact))
 
 
+def test_values_of_several_graphs_have_names_of_their_own(store):
+    """Two branches may call their weights alike; what goes by names would take one for the other."""
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+    g (bool c, float[2] x) => (float[2] y) {
+        y = If (c) <
+            then_branch = a () => (float[2] r) <float[2] w = {1, 2}> { r = Add (x, w) },
+            else_branch = b () => (float[2] r) <float[2] w = {5, 6}> { r = Add (x, w) }
+        >
+    }"""
+    artifact = save.put(onnx.parser.parse_model(text), store)
+
+    path = store.path(artifact)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for chosen, expected in ((True, [1, 2]), (False, [5, 6])):
+        feed = {"c": np.array(chosen), "x": np.zeros(2, np.float32)}
+        np.testing.assert_array_equal(session.run(None, feed)[0], expected)
+    branches = list(load.read(path).graph.subgraphs())
+    names = [value.name for graph in branches for value in graph.initializers.values()]
+    assert names == ["w", "w_2"]
+    assert [graph.outputs[0].name for graph in branches] == ["r", "r_2"]
+
+
 def run_bytes(content, width=64):
     session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
     x = np.linspace(-1, 1, 3 * width, dtype=np.float32).reshape(3, width)

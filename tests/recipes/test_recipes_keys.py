@@ -110,6 +110,20 @@ def test_each_option_of_a_stage_is_in_a_key(name, stage, option):
     }
 
 
+def test_what_runs_a_model_has_all_that_makes_it_run_in_its_key():
+    """One that onnxruntime does not compute in is run as what onnx and onnx-ir make of it."""
+    running = [
+        step
+        for name in NAMES
+        for step in make_plan([read(name)]).steps
+        if "onnxruntime" in step.libraries
+    ]
+
+    assert {step.run for step in running if not {"onnx", "onnx-ir"} <= {*step.libraries}} == set()
+    kinds = {step.run.rpartition(":")[2] for step in running}
+    assert kinds >= {"verify", "evaluate", "benchmark", "tokens", "observe"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("setting", [field.name for field in dataclasses.fields(Settings)])
 def test_no_setting_is_in_a_key(name, setting):

@@ -177,22 +177,26 @@ def test_a_comparison_that_cannot_fail_is_a_missed_gate():
 
 
 @pytest.mark.parametrize(
-    ("own", "spoiled", "level"),
-    [(0.03, 0.17, "warning"), (0.03, 0.06, "gate"), (0.0, 0.0005, "gate")],
+    ("precision", "own", "spoiled", "passes"),
+    [
+        ("int8", 0.03, 0.17, True),
+        ("int8", 0.06, 0.17, False),
+        ("fp32", 1e-7, 0.0009, True),
+        ("fp32", 1e-7, 9e-6, False),
+    ],
 )
-def test_a_default_with_room_for_a_broken_weight_is_a_warning(own, spoiled, level):
-    """It passes, but is told from the model: the recipe is advised what to ask for."""
-    spoils = {"weight": "w", "outputs": {"y": errors(scaled=spoiled, cosine=0.99)}}
-    fidelity = make_fidelity(
-        ("example", {"scaled": own, "cosine": 0.999}), perturbed={"tried": [spoils]}
-    )
+def test_a_default_with_room_for_a_broken_weight_is_made_closer(precision, own, spoiled, passes):
+    """To a third of what the weight spoils: the model meets that too, or the comparison proves nothing."""
+    spoils = {"weight": "w", "outputs": {"y": errors(scaled=spoiled)}}
+    fidelity = make_fidelity(("example", {"scaled": own}), perturbed={"tried": [spoils]})
 
-    found = {
-        one: [line for line in missed(fidelity, "int8", level=one) if "broken on purpose" in line]
-        for one in ("gate", "warning")
-    }
+    (found,) = [
+        item for item in findings_of(fidelity, precision) if "broken on purpose" in item.describe()
+    ]
 
-    assert {one for one, lines in found.items() if lines} == {level}
+    held = f"missed with w, `y` held to a scaled error of {spoiled / 3:.4g}"
+    assert (found.passed, found.level) == (passes, "gate")
+    assert (found.measured == held) == passes
 
 
 def test_what_a_recipe_asks_for_must_be_able_to_fail():
@@ -212,6 +216,15 @@ def test_an_output_that_never_changes_is_a_warning():
     assert line.startswith("output of `y` is the same for every sample")
 
 
+def test_a_metric_that_pytorch_alone_has_is_missed():
+    """A class that a variant never gives has no value of its own, and must not drop out of the gate."""
+    metric, reference = {"cats": 0.9}, {"cats": 0.9, "dogs": 0.8}
+
+    lines = missed(verify=Verify(max_drop=0.01), metric=metric, reference_metric=reference)
+
+    assert lines == ["dogs is missing, asked: a value, as of PyTorch's outputs"]
+
+
 def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
     """What is cut off again later does no harm."""
     node = {"node": "n", "operator": "Mul", "result": "m"}
@@ -226,6 +239,22 @@ def test_an_overflow_in_half_is_a_gate_unless_true_half_did_well():
     assert any(
         "in true half precision the scaled error" in line for line in missed(harmful, "fp16")
     )
+
+
+def test_numbers_that_pytorch_has_not_are_a_warning():
+    """Where it gives NaN and the variant a number, they are not compared."""
+    (line,) = missed(make_fidelity(("example", {"reference_finite": False})), level="warning")
+
+    assert line.startswith("PyTorch's output of `y` at example is NaN or infinite in part")
+
+
+def test_half_precision_that_was_not_tried_is_a_warning():
+    """The CPU's numbers alone say little of it."""
+    (line,) = missed(
+        make_fidelity(("example", {}), half={"skipped": "a reason"}), "fp16", level="warning"
+    )
+
+    assert "half precision at example is not known: a reason" in line
 
 
 @pytest.mark.parametrize(
@@ -370,6 +399,27 @@ def test_a_lost_channel_is_named(precision, verify, level):
     assert [name for name, lines in found.items() if lines] == ([level] if level else [])
     if level:
         assert "channel 2 (axis 1) of `y` is 1 of its largest value, 2e-06" in found[level][0]
+
+
+@pytest.mark.parametrize(
+    ("verify", "level"),
+    [
+        pytest.param(Verify(), None, id="by default"),
+        pytest.param(Verify(scaled_per_channel=0.1), "warning", id="of all outputs"),
+        pytest.param(
+            Verify(outputs={"y": Tolerance(scaled_per_channel=0.1)}), "gate", id="of this one"
+        ),
+    ],
+)
+def test_channels_that_cannot_be_judged_are_said_where_asked_for(verify, level):
+    """A gate that nothing is held to is not passed."""
+    fidelity = make_fidelity(("example", {}), outputs={"y": {"channels": []}})
+
+    found = {one: missed(fidelity, verify=verify, level=one) for one in ("gate", "warning")}
+
+    assert {one for one in found if found[one]} == ({level} if level else set())
+    if level:
+        assert "each channel of `y` is not known" in found[level][0]
 
 
 def test_a_channel_alone_leaves_the_other_defaults():

@@ -30,6 +30,13 @@ def test_tokens_are_counted_over_all_rows(written, verify, passed, told):
     assert finding.measured.startswith(told)
 
 
+def test_no_tokens_at_all_are_no_agreement():
+    """A gate that nothing was held to is missed."""
+    (finding,) = judge_tokens(Verify(generate=4), {"tokens": []}, {"tokens": []})
+
+    assert not finding.passed
+
+
 def test_nothing_is_said_where_no_tokens_were_asked_for():
     """Nor is a gate missed."""
     assert list(judge_tokens(Verify(), None, None)) == []

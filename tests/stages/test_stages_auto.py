@@ -1,10 +1,15 @@
 """`mode: auto`: the fewest nodes left out with which a target is met."""
 
+import numpy as np
 import pytest
+from onnx import numpy_helper, parser
 
 from onnxbuild.errors import StageError
+from onnxbuild.graph.sparing.measuring import Distance
 from onnxbuild.graph.sparing.ranking import Ranking
-from onnxbuild.graph.sparing.spec import Target
+from onnxbuild.graph.sparing.spec import Target, choose_target
+from onnxbuild.recipe.schema import Model, Recipe, Tolerance, Verify
+from onnxbuild.recipe.stage import StageContext
 from onnxbuild.stages.quantize_dynamic.spec import QuantizeDynamic
 from onnxbuild.stages.quantize_static.spec import QuantizeStatic
 from tests.stages.networks import ids, transformer
@@ -56,6 +61,56 @@ def test_a_target_that_no_attempt_meets_is_an_error(bench, model):
         bench.apply(stage, model)
 
     assert "target" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("verify", "target"),
+    [
+        pytest.param(Verify(), Target(cosine=0.99), id="nothing asked"),
+        pytest.param(Verify(cosine=0.98), Target(cosine=0.98), id="of the variant"),
+        pytest.param(
+            Verify(cosine=0.98, outputs={"a": Tolerance(scaled=0.1), "b": Tolerance(cosine=0.999)}),
+            Target(cosine=0.999, scaled=0.1),
+            id="of outputs",
+        ),
+    ],
+)
+def test_what_verify_asks_is_aimed_at(verify, target):
+    """The closest of all, or the search ends with what the gates refuse."""
+    recipe = Recipe(name="r", model=Model(onnx="m"), folder="", verify={"it": verify})
+
+    assert choose_target(None, StageContext(name="it", recipe=recipe, data=None)) == target
+
+
+def test_a_model_of_whole_numbers_alone_is_refused(bench):
+    """Every target would be met, since nothing is compared."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[batch, 64] x) => (int64[batch, 1] y) { s = MatMul(x, w)  y = ArgMax<axis = 1>(s) }"""
+    model = parser.parse_model(text)
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+
+    with pytest.raises(StageError, match="no floating numbers"):
+        bench.apply(QuantizeDynamic(mode="auto"), bench.put(model), samples=[{"x": weight[:2]}])
+
+
+@pytest.mark.parametrize(
+    ("one", "reference", "broken"),
+    [
+        pytest.param([1, -np.inf], [1, -np.inf], False, id="a mask"),
+        pytest.param([1, 2], [1, np.nan], True, id="number for none"),
+        pytest.param([1, 2], [1, np.inf], True, id="number for infinity"),
+        pytest.param([1, np.nan], [1, np.nan], True, id="none"),
+        pytest.param([1, np.inf], [1, -np.inf], True, id="other infinity"),
+    ],
+)
+def test_what_is_no_number_is_not_near(one, reference, broken):
+    """Sums and maxima skip it without a word."""
+    distance = Distance()
+
+    distance.add(np.array(one, np.float32), np.array(reference, np.float32))
+
+    assert distance.broken == broken
 
 
 def test_a_budget_that_is_used_up_leaves_no_node_unranked():

@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto
 from test_stages_float16_numbers import BODIES, f, make, noise
 
+from onnxbuild.errors import StageError
 from onnxbuild.graph import summary
 from onnxbuild.stages.float16.spec import Float16
 from onnxbuild.steps.running import Runner
@@ -43,3 +44,13 @@ def test_what_half_cannot_hold_bfloat16_can(bench):
     assert bench.notes["float32_weights"] == {}
     proto = onnx.load(bench.store.path(half), load_external_data=False)
     assert {t.data_type for t in proto.graph.initializer} == {TensorProto.BFLOAT16}
+
+
+def test_an_opset_without_bfloat16_is_said(bench):
+    """Rather than that nothing is there to convert."""
+    model = bench.put(make("y = MatMul(x, w)", opset=11))
+
+    with pytest.raises(StageError, match="no weight became half") as caught:
+        bench.apply(Float16(dtype="bfloat16"), model)
+
+    assert "from opset 13 on" in caught.value.hint

@@ -9,8 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from onnxbuild.errors import StageError
-from onnxbuild.graph import load, summary
+from onnxbuild.graph import load, sessions, summary
 from onnxbuild.graph.emulate import emulate
+from onnxbuild.graph.finish import finish
+from onnxbuild.stages.float16 import conversion
 from onnxbuild.stages.float16.half import to_half
 from onnxbuild.stages.float16.spec import Float16
 
@@ -152,6 +154,20 @@ def test_a_weight_shared_with_a_blocked_node_is_both(bench):
     assert describe(bench, half)["weights"]["dtypes"].keys() == {"float", "float16", "int64"}
 
 
+@pytest.mark.parametrize("blocked", ["MatMul", "Gemm"])
+def test_a_shared_weight_is_both_whichever_node_comes_first(bench, blocked):
+    """The second way to have it does not take the place of the first."""
+    model = bench.put(make("a = MatMul(x, w)  y = Gemm(a, w)", w=noise(64, 64, scale=0.1)))
+    x = noise(2, 64)
+
+    half = bench.apply(Float16(keep_io_types=True, op_block_list=(blocked,)), model)
+
+    np.testing.assert_allclose(
+        bench.run(half, {"x": x})[0], bench.run(model, {"x": x})[0], atol=0.02
+    )
+    assert describe(bench, half)["weights"]["dtypes"].keys() == {"float", "float16"}
+
+
 def test_weights_are_rounded():
     """Zero, infinities and NaN stay; what is too large becomes the largest, sign kept."""
     values = [0, -0.0, 1e-9, 3.5, -7e4, 7e4, np.inf, -np.inf, 2e-7, 1e30, np.nan, 0.1]
@@ -252,6 +268,26 @@ def test_transposes_that_crash_onnxruntime_stay_float32(bench):
     )
     kept = bench.notes.get("kept_float32", {"": "SIGSEGV"})
     assert all("SIGSEGV" in why for why in kept.values())
+
+
+def test_what_goes_wrong_on_the_way_is_told(bench, monkeypatch):
+    """It is no sign that nothing is half any more, and loads therefore."""
+    made = []
+
+    def finish_once(*given, **options):
+        made.append(given)
+        if len(made) > 1:
+            raise StageError("something else")
+        return finish(*given, **options)
+
+    monkeypatch.setattr(conversion, "finish", finish_once)
+    failing = sessions.Loading(error="no kernel for MatMul_0")
+    monkeypatch.setattr(sessions, "try_loading", lambda path: failing)
+
+    with pytest.raises(StageError, match="something else"):
+        bench.apply(
+            Float16(), bench.put(make("m = MatMul(x, w)  y = MatMul(m, w)", w=noise(64, 64)))
+        )
 
 
 def test_large_weights_are_read_one_at_a_time(bench):

@@ -18,10 +18,10 @@ BODY = """
 WEIGHTS = {"v": W.T.copy() / 3, "k": f(4), "u": W[::-1].copy() / 8, "t": W[:, ::-1].copy()}
 
 
-def search(bench, verify, **options):
+def search(bench, verify, output="y", **options):
     model = bench.put(make(BODY, **WEIGHTS))
     samples = [{"x": noise(rows, seed=rows)} for rows in (4, 2, 7)]
-    reference = [{"y": bench.run(model, sample)[0]} for sample in samples]
+    reference = [{output: bench.run(model, sample)[0]} for sample in samples]
     stage = Float16(mode="mixed", keep_io_types=True, **options)
     return bench.apply(stage, model, samples=samples, reference=reference, verify=verify)
 
@@ -77,6 +77,12 @@ def test_the_number_of_trials_is_bounded(bench):
     search(bench, Verify(scaled=asked), max_trials=6)
 
     assert len(bench.notes["trials"]) == 6
+
+
+def test_a_trial_that_compares_nothing_has_not_passed(bench):
+    """Nothing proves nothing."""
+    with pytest.raises(StageError, match="further off"):
+        search(bench, Verify(scaled=0.1), output="other", max_trials=1)
 
 
 def test_a_trial_measures_true_half(bench):

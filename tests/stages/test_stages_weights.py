@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper, parser
+from onnx import helper, numpy_helper, parser
 
 from onnxbuild.errors import StageError
 from onnxbuild.graph.blockwise import Blocks, quantize_blocks
@@ -41,6 +41,38 @@ def language_model():
         node.name = f"model.{node.output[0]}/{node.op_type}"
     onnx.checker.check_model(model)
     return model
+
+
+def test_weights_of_functions_become_integers(bench, cosine):
+    """A function's body is put in place of its calls, where the products are seen."""
+    text = """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+    g (float[batch, 64] x) => (float[batch, 64] y) { a = own.f(x, w)  y = own.f(a, w) }
+    <domain: "own", opset_import: ["" : 17]> f (x, w) => (y) { m = MatMul(x, w)  y = Relu(m) }"""
+    model = parser.parse_model(text)
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    given = bench.put(model)
+
+    small = bench.apply(QuantizeWeights(bits=8), given)
+
+    assert bench.notes["float_weights"] == {}
+    x = {"x": weight[:2]}
+    assert cosine(bench.run(small, x)[0], bench.run(given, x)[0]) > 0.999
+
+
+def test_weights_that_are_inputs_too_become_integers(bench, cosine):
+    """What nothing takes any more would stay, in floats; and what has no value any more would be asked for."""
+    model = language_model()
+    for tensor in model.graph.initializer:
+        known = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        model.graph.input.append(known)
+    given = bench.put(model)
+
+    small = bench.apply(QuantizeWeights(bits=8), given)
+
+    assert bench.notes["float_weights"] == {}
+    assert small.size < 0.6 * given.size
+    assert cosine(bench.run(small, ids())[0], bench.run(given, ids())[0]) > 0.999
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,13 @@ class Distance:
     def add(self, one: Array, reference: Array) -> None:
         """Count an output in. What is no float is not compared: what is computed from floats stands for it."""
         left, right = one.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
-        if left.shape != right.shape or not np.isfinite(left).all():
+        if left.shape != right.shape:
+            self.broken = True
+            return
+        # A mask's infinity is as it was, and says nothing of the others.
+        differs = ~((left == right) & np.isinf(right))
+        left, right = left[differs], right[differs]
+        if not (np.isfinite(left).all() and np.isfinite(right).all()):
             self.broken = True
             return
         self.dot += float(left @ right)
@@ -137,6 +143,11 @@ class Reference:
     def of(cls, session: ort.InferenceSession, items: list[Named]) -> Reference:
         """Run a model on all items."""
         return cls(items=items, outputs=list(_run(session, items)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing can be compared: there is no item, or no output of floating numbers."""
+        return not any(one.dtype.kind == "f" for results in self.outputs for one in results)
 
     def measure(self, session: ort.InferenceSession, *, timed: bool = False) -> Measured:
         """Compare another model on the same items."""

@@ -56,6 +56,11 @@ def rank(work: Work) -> dict[str, Artifact]:
     reduce_range = saturates() if options.reduce_range is None else options.reduce_range
     with scratch_copy(work) as path:
         reference = Reference.of(_quick(path), quick(named_items(work)))
+        if reference.is_empty:
+            raise StageError(
+                "mode auto: the model gives no floating numbers by which to tell what a node loses",
+                hint="use mode: all, or have it give its scores beside what it makes of them",
+            )
         target = path.removesuffix(".onnx") + "-simulated.onnx"
 
         def loss(group: list[str]) -> float:

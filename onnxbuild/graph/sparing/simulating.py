@@ -79,11 +79,7 @@ def simulate(
                 node.input[index] = name
                 continue
             source = by_name[node.name].inputs[index]
-            if (
-                source is None
-                or source.const_value is not None
-                or looks_up_rows(by_name[node.name])
-            ):
+            if source is None or source.const_value is not None:
                 continue
             if source.dtype not in {None, ir.DataType.FLOAT}:
                 continue
@@ -100,15 +96,11 @@ def simulate(
 
 def _weight_of(node: ir.Node) -> tuple[int, int] | None:
     """Give the position of a node's weight among its inputs, and the axis that has a scale each."""
-    axis = {"MatMul": (1, -1), "Conv": (1, 0), "ConvTranspose": (1, 1), "Gather": (0, 0)}.get(
-        node.op_type
-    )
+    axis = {"MatMul": (1, -1), "Conv": (1, 0), "ConvTranspose": (1, 1)}.get(node.op_type)
     if node.op_type == "Gemm":
         axis = (1, 0 if node.attributes.get_int("transB", 0) else 1)
     if axis is None or len(node.inputs) <= axis[0]:
         return None
-    if node.op_type == "Gather":
-        return axis if looks_up_rows(node) else None
     value = node.inputs[axis[0]]
     tensor = value.const_value if value is not None else None
     if tensor is None or tensor.dtype not in FLOATS or len(tensor.shape) < 2:  # noqa: PLR2004
@@ -127,7 +119,7 @@ def _round(node: ir.Node, weight: tuple[int, int], reduce_range: bool) -> npt.ND
     if node.op_type == "MatMul":
         # Of a stack each matrix has scales of its own.
         others = (array.ndim - 2,)
-    levels = REDUCED if reduce_range and node.op_type != "Gather" else LEVELS
+    levels = REDUCED if reduce_range else LEVELS
     scales = np.abs(array).max(axis=others, keepdims=True) / levels
     scales[scales == 0] = 1
     rounded: npt.NDArray[Any] = (np.rint(array / scales) * scales).astype(FLOATS[tensor.dtype])

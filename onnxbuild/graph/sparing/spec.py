@@ -83,9 +83,13 @@ def choose_target(given: Target | None, context: StageContext) -> Target:
     if given is not None and (given.cosine is not None or given.scaled is not None):
         return given
     gates = context.recipe.verify_of(context.name)
-    if gates.cosine is None and gates.scaled is None:
+    levels = [gates, *gates.outputs.values()]
+    # One target is for all outputs: the closest of what is asked of any.
+    cosine = max((one.cosine for one in levels if one.cosine is not None), default=None)
+    scaled = min((one.scaled for one in levels if one.scaled is not None), default=None)
+    if cosine is None and scaled is None:
         return Target(cosine=COSINE)
-    return Target(cosine=gates.cosine, scaled=gates.scaled)
+    return Target(cosine=cosine, scaled=scaled)
 
 
 def spare(

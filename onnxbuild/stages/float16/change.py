@@ -234,7 +234,10 @@ class Change:
         if tensor is None:
             return value
         name = value.name or ""
-        if dtype == FLOAT and any(self._wants_half(*use) for use in value.uses()):
+        other = self.half if dtype == FLOAT else FLOAT
+        # A use that has its weight already is none of the old value's any more.
+        is_shared = any(self._wants_half(*use) for use in value.uses())
+        if (value, other) in self._made or (dtype == FLOAT and is_shared):
             name = self._name(value, dtype)
         held = tensor if dtype == FLOAT else self.convert(value, name)
         made = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype), const_value=held)

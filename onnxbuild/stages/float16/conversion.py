@@ -75,10 +75,11 @@ class Conversion:
         rounded: set[str],
         blocked: Mapping[str, str],
         halves: Collection[str] | None = None,
-    ) -> tuple[Artifact, dict[str, Any]]:
+    ) -> tuple[Artifact | None, dict[str, Any]]:
         """Convert, keep the result, and say what became of it. `blocked` nodes stay, each with why.
 
-        Given `halves`, all other nodes stay too. Raises `StageError` where nothing became half.
+        Given `halves`, all other nodes stay too. Where nothing became half, it gives no result if that is for the
+        `blocked` nodes, and raises `StageError` else.
         """
         model = self._read()
         stays = self._find_stays(model, ranges, rounded)
@@ -90,7 +91,12 @@ class Conversion:
                 stays.keep(node, NOT_TAKEN)
         change = self._change(model, stays)
         change.apply()
-        notes = self._account(model, stays, change, searched=halves is not None)
+        notes, in_vain = self._account(model, stays, change)
+        if in_vain and halves is None:
+            if not blocked:
+                hint = _why_none(model, stays, self.half)
+                raise StageError("no weight became half precision", hint=hint)
+            return None, notes
         made = [value for value in weights(model) if value.dtype == self.half]
         retyped = {
             value.name or ""
@@ -143,9 +149,9 @@ class Conversion:
         return halve(value.const_value, self.half, self.largest, name)
 
     def _account(
-        self, model: ir.Model, stays: Stays, change: Change, *, searched: bool
-    ) -> dict[str, Any]:
-        """Count what became half precision and list what did not. Raises `StageError` where that is all."""
+        self, model: ir.Model, stays: Stays, change: Change
+    ) -> tuple[dict[str, Any], bool]:
+        """Count what became half precision and list what did not; tell whether that is all that matters."""
         halved, kept, matter = 0, {}, False
         for value in weights(model):
             if value.dtype == self.half:
@@ -153,8 +159,6 @@ class Conversion:
             elif value.dtype == FLOAT and list(value.uses()):
                 kept[value.name or ""] = _users(value, stays)
                 matter |= value.const_value is not None and value.const_value.size > 1
-        if not searched and not halved and (matter or not change.halved):
-            raise StageError("no weight became half precision", hint=_why_none(model, stays))
         reasons = {
             node.name or "": why for node, why in stays.nodes.items() if why and change.could(node)
         }
@@ -168,7 +172,7 @@ class Conversion:
         cut = stays.cut - kept.keys()
         if cut:
             notes["cut_to_limit"] = sorted(cut)
-        return notes
+        return notes, not halved and (matter or not change.halved)
 
 
 def kept_names(model: ir.Model, keep_io_types: bool | tuple[str, ...]) -> frozenset[str]:
@@ -208,7 +212,7 @@ def name_nodes(model: ir.Model) -> None:
         taken.add(name)
 
 
-def _why_none(model: ir.Model, stays: Stays) -> str:
+def _why_none(model: ir.Model, stays: Stays, half: ir.DataType) -> str:
     """Say what is left in float32, and so what to do."""
     if any(quantizes(node) for node in model.graph.all_nodes()):
         return (
@@ -217,6 +221,8 @@ def _why_none(model: ir.Model, stays: Stays) -> str:
     reason = next((why for why in stays.nodes.values() if why), "")
     if reason:
         return f"what could be half precision stays float32: {reason}"
+    if half == ir.DataType.BFLOAT16:
+        return "operators take bfloat16 from opset 13 on, convolutions and recurrent ones from 22: set export.opset"
     return "has the model float32 weights, and are their operators not all blocked?"
 
 

@@ -9,6 +9,7 @@ that each is kept; this step answers with those, and with itself one trial later
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,7 +51,8 @@ def _judge(options: MixedOptions, errors: Mapping[str, Any]) -> MixedOptions:
             for shape in errors["shapes"]
             for name, result in shape["outputs"].items()
         ),
-        default=0.0,
+        # Nothing that could be compared proves nothing.
+        default=math.inf,
     )
     tried = (
         *options.tried,

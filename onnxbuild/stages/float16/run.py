@@ -45,11 +45,8 @@ def _convert(work: Work, options: Float16, halves: frozenset[str] | None) -> Art
     told: dict[str, Any] = {}
 
     def attempt(blocked: Mapping[str, str]) -> tuple[Artifact | None, sessions.Loading]:
-        try:
-            artifact, notes = conversion.make(ranges, rounded, blocked, halves)
-        except StageError:
-            if not blocked:
-                raise
+        artifact, notes = conversion.make(ranges, rounded, blocked, halves)
+        if artifact is None:
             # Where nothing is half any more it loads, as it did before.
             return None, sessions.Loading()
         told.clear()

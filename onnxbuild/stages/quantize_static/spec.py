@@ -150,7 +150,7 @@ class QuantizeStatic(Stage):
             options=self._observing(),
             inputs={"model": prepared, "data": context.data(self.data)},
             outputs=("ranges",),
-            libraries=("onnx", "onnxruntime", "numpy"),
+            libraries=("onnx", "onnx-ir", "onnxruntime", "numpy"),
             # Sums of float32 differ in their last bits between classes of processors.
             machine=True,
             resources=Resources(isolate=True),

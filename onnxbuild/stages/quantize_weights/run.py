@@ -8,7 +8,7 @@ from onnxbuild.core.values import build
 from onnxbuild.graph import quantization
 from onnxbuild.graph.blockwise import Blocks, pack_products
 from onnxbuild.graph.finish import finish
-from onnxbuild.graph.load import read
+from onnxbuild.graph.load import read_inlined
 from onnxbuild.graph.rows import quantize_rows
 from onnxbuild.graph.select import select_names
 from onnxbuild.graph.types import name_nodes
@@ -24,7 +24,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
     """Quantize; says in the notes which weights became integers and which did not."""
     options = build(QuantizeWeights, work.options)
     path = work.input("model")
-    before, after = read(path), read(path)
+    before, after = read_inlined(path), read_inlined(path)
     quantization.check_weights_fresh(before)
     name_nodes(after)
     excluded = set(select_names(after, options.nodes_to_exclude, option="nodes_to_exclude"))

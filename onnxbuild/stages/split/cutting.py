@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import onnx
 import onnx_ir as ir
@@ -178,8 +179,9 @@ class Cutter:
         places: list[tuple[bool, int, float, int]] = []
         work = [index for index in range(len(self.nodes)) if index not in self._free]
         crossing = self._passing()
-        for index in work:
-            if index <= after or not any(after <= other < index for other in work):
+        for before, index in pairwise(work):
+            # The part that ends here is not empty.
+            if before < after:
                 continue
             if not all(self._can_pass(name) for name in crossing[index]):
                 continue

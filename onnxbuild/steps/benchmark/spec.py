@@ -51,7 +51,7 @@ def benchmark(
         options=BenchmarkOptions() if is_gated else BenchmarkOptions(seconds=QUICK),
         inputs=inputs,
         outputs=("latency",),
-        libraries=("numpy", "onnxruntime"),
+        libraries=("numpy", "onnx", "onnx-ir", "onnxruntime"),
         machine=True,
         timed=True,
         resources=Resources(exclusive=is_gated, isolate=True),

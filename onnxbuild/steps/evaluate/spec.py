@@ -36,7 +36,7 @@ def evaluate(
         options=EvaluateOptions(metric=_metric(gates)),
         inputs={"model": model, "items": items, **as_inputs(files)},
         outputs=("metric",),
-        libraries=("numpy", "onnxruntime"),
+        libraries=("numpy", "onnx", "onnx-ir", "onnxruntime"),
         folder=recipe.folder,
         variables=recipe.pass_env,
         machine=True,

@@ -100,7 +100,7 @@ def tokens(
         inputs={"model": model, **as_inputs(files)}
         | {source: Output(sampling, source) for source in ("samples", "shapes")},
         outputs=("tokens",),
-        libraries=("numpy", "onnxruntime"),
+        libraries=("numpy", "onnx", "onnx-ir", "onnxruntime"),
         folder=recipe.folder if calls_user else None,
         variables=recipe.pass_env if calls_user else (),
         machine=True,

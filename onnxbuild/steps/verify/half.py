@@ -24,7 +24,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxbuild.arrays import Array
 from onnxbuild.errors import ModelError
 from onnxbuild.graph import sessions
-from onnxbuild.graph.emulate import emulate
+from onnxbuild.graph.emulate import emulate, half_type
 from onnxbuild.graph.load import model_nodes, read_proto
 from onnxbuild.graph.weights import release, weights
 from onnxbuild.steps.running import Runner
@@ -63,12 +63,12 @@ def look_at_half(
     ``rounded``, where that was skipped, the errors that rounding each result makes;
     ``bytes`` what all results inside take.
     """
-    if not uses_half(model):
+    if half_type(model) != ir.DataType.FLOAT16:
         return None
     try:
         inside = run_inside(path, threads, item, (HALF,))
     except ModelError as error:
-        return {"skipped": error.what}
+        return _look_from_outside(path, threads, item, error.what)
     found: dict[str, Any] = {"largest": 0.0, "bytes": sum(item[2].nbytes for item in inside)}
     shapes = {name: values.shape for _, name, values in inside}
     infinite = _infinite_weights(model)
@@ -105,27 +105,32 @@ def look_at_half(
     return found
 
 
-def may_overflow(half: Mapping[str, Any], ratio: float) -> bool:
-    """Tell whether a sample `ratio` times as large as the one that gave `half` must be looked at as well.
+def look_at_most(
+    path: str,
+    model: ir.Model,
+    threads: int,
+    item: Mapping[str, Array],
+    half: Mapping[str, Any],
+    ratio: float,
+) -> dict[str, Any] | None:
+    """Give the same on the largest sample, `ratio` times as large as the one that gave `half`; None where it is in no danger.
 
     Sums grow with the elements that are summed up, products of two such with their square; a factor is left for
-    values that happen to be larger. Not where the results inside would not fit into memory.
+    values that happen to be larger.
     """
+    if half.get("largest", math.inf) * SLACK * ratio**2 <= LARGEST:
+        return None
     if half.get("bytes", 0) * ratio > MOST_BYTES:
-        return False
-    return bool(half.get("largest", math.inf) * SLACK * ratio**2 > LARGEST)
+        return _look_from_outside(path, threads, item, "its results would not fit into memory")
+    return look_at_half(path, model, threads, item)
 
 
-def uses_half(model: ir.Model) -> bool:
-    """Tell whether a model computes in half precision: it has half weights, or casts to half."""
-    half = ir.DataType.FLOAT16
-    if any(value.dtype == half for value in [*weights(model), *model.graph.inputs]):
-        return True
-    for node in model_nodes(model):
-        attribute = node.attributes.get("to")
-        if attribute is not None and not attribute.is_ref() and attribute.value == half.value:
-            return True
-    return False
+def _look_from_outside(
+    path: str, threads: int, item: Mapping[str, Array], why: str
+) -> dict[str, Any]:
+    """Look at the outputs alone: an overflow shows there too, though not where it begins."""
+    rounded = _run_rounded(path, threads, item)
+    return {"skipped": why} | ({} if rounded is None else {"rounded": rounded})
 
 
 def count_products(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> int:

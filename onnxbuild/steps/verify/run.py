@@ -19,7 +19,7 @@ from onnxbuild.graph.load import model_nodes, read
 from onnxbuild.steps.running import Runner, open_served
 from onnxbuild.steps.verify.channels import Channels
 from onnxbuild.steps.verify.compare import Comparison
-from onnxbuild.steps.verify.half import look_at_half, may_overflow
+from onnxbuild.steps.verify.half import look_at_half, look_at_most
 from onnxbuild.steps.verify.inside import find_bad_node
 from onnxbuild.steps.verify.perturb import perturb
 from onnxbuild.steps.verify.spec import VerifyOptions
@@ -72,9 +72,10 @@ def verify(work: Work) -> dict[str, Artifact]:
     fidelity["perturbed"] = perturb(path, model, options.threads, example.inputs, example.reference)
     fidelity["half"] = inside = look_at_half(path, model, options.threads, example.inputs)
     largest = max(_samples(work, options), key=_size)
-    # What is summed up over more elements overflows at the largest sizes only.
-    if inside and may_overflow(inside, _size(largest) / max(1, _size(example))):
-        look = look_at_half(path, model, options.threads, largest.inputs)
+    if inside:
+        # What is summed up over more elements overflows at the largest sizes only.
+        ratio = _size(largest) / max(1, _size(example))
+        look = look_at_most(path, model, options.threads, largest.inputs, inside, ratio)
         fidelity["half_at_most"] = look and {"sample": largest.what, **look}
     if not all(item["finite"] for item in fidelity["outputs"].values()):
         bad = next(item for item in _samples(work, options) if item.name == _first_bad(fidelity))

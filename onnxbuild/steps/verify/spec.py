@@ -50,7 +50,7 @@ def verify(
             **as_inputs(files),
         },
         outputs=("fidelity",),
-        libraries=("numpy", "onnx", "onnxruntime"),
+        libraries=("numpy", "onnx", "onnx-ir", "onnxruntime"),
         machine=True,
         resources=Resources(isolate=True),
     )
@@ -84,7 +84,7 @@ def locate(name: str, model: Output, exported: Output, fidelity: Output, sample:
             "shapes": fidelity.step.inputs["shapes"],
         },
         outputs=("errors",),
-        libraries=("numpy", "onnx", "onnxruntime"),
+        libraries=("numpy", "onnx", "onnx-ir", "onnxruntime"),
         machine=True,
         resources=Resources(isolate=True),
     )

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.recipe.schema import Verify
 from onnxbuild.report.judge import judge
-from onnxbuild.steps.verify import half
+from onnxbuild.steps.verify import half, inside
 from onnxbuild.steps.verify.run import verify
 from onnxbuild.steps.verify.spec import VerifyOptions
 
@@ -232,8 +232,11 @@ def test_an_overflow_in_half_is_seen_though_the_cpu_does_not_show_it(bench):
     assert any("node 'grows' (MatMul)" in line for line in missed)
 
 
-def test_an_overflow_at_the_largest_size_alone_is_seen(bench):
+@pytest.mark.parametrize("fits", [True, False])
+def test_an_overflow_at_the_largest_size_alone_is_seen(bench, monkeypatch, fits):
     """A sum over the batch holds at the example, and not where there is more to sum up."""
+    if not fits:
+        monkeypatch.setattr(half, "MOST_BYTES", 0)
     nodes = [
         helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
         helper.make_node("Abs", ["h"], ["a"], name="size"),
@@ -258,9 +261,12 @@ def test_an_overflow_at_the_largest_size_alone_is_seen(bench):
     )
 
     assert "overflow" not in found["half"]
-    assert found["half_at_most"]["overflow"]["node"] == "total"
     missed = gates(found, "fp16", scaled=1.5)
-    assert any("node 'total' (ReduceSum) at sample 'batch=5'" in line for line in missed)
+    if fits:
+        assert found["half_at_most"]["overflow"]["node"] == "total"
+        assert any("node 'total' (ReduceSum) at sample 'batch=5'" in line for line in missed)
+    else:
+        assert any("in true half precision the output" in line for line in missed)
 
 
 def test_a_half_model_that_is_right_passes_in_true_half_too(bench, weights):
@@ -363,6 +369,28 @@ def test_a_large_half_model_is_not_run_in_the_slow_implementation(bench):
     found = run(bench, model, lambda x: x)
 
     assert "in 350 nodes are too many" in found["half"]["skipped"]
+
+
+def test_a_half_model_too_large_to_look_into_is_rounded_all_the_same(bench, monkeypatch):
+    """An overflow shows in what comes out of it."""
+    monkeypatch.setattr(inside, "MOST_NODES", 0)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        helper.make_node("MatMul", ["h", "w"], ["grown"]),
+        helper.make_node("Cast", ["grown"], ["y"], to=TensorProto.FLOAT),
+    ]
+    large = np.full((WIDTH, WIDTH), 60000, np.float16)
+    model = make_model(
+        nodes,
+        {"w": large},
+        [("x", TensorProto.FLOAT, ["batch", WIDTH])],
+        [("y", TensorProto.FLOAT)],
+    )
+
+    found = run(bench, model, lambda x: x @ large.astype(np.float32))
+
+    assert "too many to look at" in found["half"]["skipped"]
+    assert any("in true half precision the output" in line for line in gates(found, "fp16"))
 
 
 def test_a_graph_without_its_weights_is_not_compared(bench, weights):
