@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnxbuild.report.finding import Finding, Json
 
-CHANGES = {"mutated_inputs": "inputs", "changed_state": "tensors of the model"}
+CHANGES = {"mutated_inputs": "its inputs", "changed_state": "the model"}
 """Notes of an export on what a graph does not do, and what they are about."""
 
 
@@ -24,9 +24,9 @@ def judge_decisions(export: Json) -> Iterator[Finding]:
     for key, whose in CHANGES.items():
         if export.get(key):
             yield Finding(
-                what=f"{whose} that forward changes ({', '.join(export[key])})",
+                what=f"what forward changes of {whose} ({', '.join(export[key])})",
                 asked="",
-                measured="unchanged by the graph",
+                measured="lost in the graph",
                 passed=False,
                 hint="give what is kept from call to call as an input and an output",
                 level="warning",

@@ -73,7 +73,7 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
 def _begin(way: Way, options: ExportOptions, subject: Subject) -> exporters.Trial:
     # What one exporter found doubtful holds for the next, too: they are of the model.
     doubts = [doubt for attempt in options.attempts for doubt in attempt.doubts]
-    return exporters.Trial(way, doubts, changed=subject.changed)
+    return exporters.Trial(way, doubts, changed=subject.changed, draws=subject.draws)
 
 
 def _go_on(

@@ -65,12 +65,16 @@ def diagnose(error: BaseException, way: str) -> ExportError:
 
 
 def explain_check(
-    error: ExportError, find_fixing: Callable[[], Sequence[str]], changed: Sequence[str]
+    error: ExportError,
+    find_fixing: Callable[[], Sequence[str]],
+    changed: Sequence[str],
+    *,
+    draws: bool = False,
 ) -> ExportError:
     """Add to what a check found what may be behind it.
 
     `find_fixing` gives lines that make numbers of sizes, `changed` are tensors that the model changes when
-    it is called.
+    it is called; with `draws` it draws random numbers.
     """
     what, hint = error.what, error.hint
     is_of_sizes = error.where.startswith(("dynamic_axes", "dims", "outputs"))
@@ -80,6 +84,11 @@ def explain_check(
     elif changed and "is not the model" in what:
         what = f"{what}\n  the model changes {', '.join(changed[:SHOWN])} when it is called, and a graph keeps nothing"
         hint = "give what it keeps from call to call as an input and an output; or compute it anew in each call"
+    elif draws and "is not the model" in what:
+        what = (
+            f"{what}\n  the model draws random numbers when it is called, and a graph draws others"
+        )
+        hint = "give what is random as an input; or draw it once, in __init__"
     else:
         found = find_known(what)
         hint = say_known(*found)[1] if found else hint

@@ -89,6 +89,9 @@ class Trial:
     changed: list[str] = field(default_factory=list)
     """Tensors of the model that it changes when it is called."""
 
+    draws: bool = False
+    """The model draws random numbers."""
+
     problems: list[Problem] = field(default_factory=list)
     """What was wrong with the graph at the samples."""
 

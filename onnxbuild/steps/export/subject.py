@@ -37,6 +37,8 @@ class Subject:
     rules: Rules
     changed: list[str] = field(default_factory=list)
     """Tensors of its own that it changes when it is called."""
+    draws: bool = False
+    """It draws random numbers when it is called."""
 
     @property
     def trace(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -80,8 +82,10 @@ def call_once(subject: Subject) -> None:
     def call() -> Outputs:
         return {name: to_numpy(value) for name, value in adapter.call(values).items()}
 
+    state = torch.get_rng_state()
     with noticed(adapter.model) as changed, torch.no_grad():
         found = fill_tables(adapter, call, trace, work, subject.target)
+    subject.draws = not torch.equal(state, torch.get_rng_state())
     subject.changed = changed
     if changed:
         work.notes["changed_state"] = list(changed)

@@ -34,7 +34,7 @@ def try_way(trial: exporters.Trial, subject: Subject) -> Artifact:
     try:
         return _check(model, trial, subject)
     except ExportError as error:
-        raise explain_check(error, trial.find_fixing, trial.changed) from error
+        raise explain_check(error, trial.find_fixing, trial.changed, draws=trial.draws) from error
 
 
 def blame(trial: exporters.Trial, subject: Subject, seeds: Seeds) -> str:

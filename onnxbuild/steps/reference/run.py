@@ -14,7 +14,7 @@ from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import DataError, ModelError
 from onnxbuild.steps.model.predicting import Arrays, Predict, load_predictor
-from onnxbuild.steps.reference.sizes import explain_sizes
+from onnxbuild.steps.reference.sizes import explain_first, explain_sizes
 from onnxbuild.steps.reference.spec import ReferenceOptions
 
 
@@ -54,9 +54,11 @@ def _run(work: Work, source: str, word: str) -> Artifact:
             try:
                 outputs = predictor(values)
             except ModelError as error:
-                if first is None or source != "samples":
+                if source != "samples":
                     raise
                 names = {name: options.inputs[name].shape for name in options.inputs}
+                if first is None:
+                    raise explain_first(error, predictor, values, names) from error
                 raise explain_sizes(error, predictor, first, values, names) from error
             first = first or values
             _check_finite(outputs, item, f"{word} {count}")

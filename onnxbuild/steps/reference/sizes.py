@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +19,9 @@ Arrays: TypeAlias = Mapping[str, np.ndarray[Any, Any]]
 
 WIDEST = 64
 """The largest step that is looked for: sizes of patches and windows."""
+
+COMMON = (8, 16, 32, 64, 128, 224, 256, 384, 512, *range(2, 64))
+"""Sizes that are tried where a model fails at the first: those of images and sequences, then any small one."""
 
 SECONDS = 20.0
 """For how long is looked: a large model is called a few times only."""
@@ -43,30 +46,87 @@ def explain_sizes(
     names: Mapping[str, tuple[int | str, ...]],
 ) -> ModelError:
     """Add to the error of a call which sizes the model takes; `names` are the shapes of its inputs."""
-    words = [size for shape in names.values() for size in shape if isinstance(size, str)]
-    if not all(word.isidentifier() for word in words):
-        # Sizes that follow from others cannot be tried one by one.
+    if not _are_free(names):
         return error
-    until = time.monotonic() + SECONDS
-    for axis in _differing(worked, failed, names):
+    calls = _Calls(call)
+    try:
+        for axis in _differing(worked, failed, names):
+            works = calls.along(worked, axis)
+            if not works(axis.failed):
+                return _tell(error, _describe(axis, works))
+    except TimeoutError:
+        pass
+    return error
 
-        def works(size: int, axis: _Axis = axis) -> bool:
-            if time.monotonic() > until:
+
+def explain_first(
+    error: ModelError,
+    call: Callable[[Arrays], object],
+    failed: Arrays,
+    names: Mapping[str, tuple[int | str, ...]],
+) -> ModelError:
+    """Add to the error of the first call, at sizes that nobody chose, with which other sizes it goes well."""
+    if not _are_free(names):
+        return error
+    calls = _Calls(call)
+    try:
+        for axis in _dynamic(failed, names):
+            works = calls.along(failed, axis)
+            size = next((size for size in COMMON if size != axis.failed and works(size)), None)
+            if size is not None:
+                return _tell(error, _describe(replace(axis, worked=size), works))
+    except TimeoutError:
+        pass
+    return error
+
+
+class _Calls:
+    """Calls a model at sizes, for a time. Raises `TimeoutError` afterwards."""
+
+    def __init__(self, call: Callable[[Arrays], object]) -> None:
+        self._call = call
+        self._until = time.monotonic() + SECONDS
+
+    def along(self, arrays: Arrays, axis: _Axis) -> Callable[[int], bool]:
+        """Give what tells whether the model takes `arrays` with another size along a dimension."""
+
+        def works(size: int) -> bool:
+            if time.monotonic() > self._until:
                 raise TimeoutError
             try:
-                call(_resize(worked, axis, size))
+                self._call(_resize(arrays, axis, size))
             except ModelError:
                 return False
             return True
 
-        try:
-            found = None if works(axis.failed) else _describe(axis, works)
-        except TimeoutError:
-            return error
-        if found:
-            what, hint = found
-            return ModelError(f"{error.what}\n  {what}", where=error.where or "dims", hint=hint)
-    return error
+        return works
+
+
+def _tell(error: ModelError, found: tuple[str, str] | None) -> ModelError:
+    if found is None:
+        return error
+    what, hint = found
+    return ModelError(f"{error.what}\n  {what}", where=error.where or "dims", hint=hint)
+
+
+def _are_free(names: Mapping[str, tuple[int | str, ...]]) -> bool:
+    """Tell whether each dimension is one of its own: sizes that follow from others cannot be tried one by one."""
+    return all(
+        size.isidentifier() for shape in names.values() for size in shape if isinstance(size, str)
+    )
+
+
+def _dynamic(failed: Arrays, names: Mapping[str, tuple[int | str, ...]]) -> list[_Axis]:
+    """Give the declared dimensions, at the sizes at which a call failed."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for name in failed:
+        for axis, dim in enumerate(names.get(name, ())):
+            if isinstance(dim, str):
+                places.setdefault(dim, []).append((name, axis))
+    return [
+        _Axis(dim, 0, failed[found[0][0]].shape[found[0][1]], tuple(found))
+        for dim, found in places.items()
+    ]
 
 
 def _differing(

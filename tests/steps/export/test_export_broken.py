@@ -110,6 +110,23 @@ def test_what_a_model_keeps_from_call_to_call_is_named(bench):
     assert "an input and an output" in caught.value.hint
 
 
+def test_a_model_that_draws_random_numbers_is_told_of(bench):
+    """The numbers differ in every call, whatever the exporter does."""
+    write(bench, "return x + torch.rand_like(x)")
+    bench.write(
+        "seeded.py",
+        "import net, torch\ndef build():\n    torch.manual_seed(0)\n    return net.Net()\n",
+    )
+    inputs = {"x": {"shape": ["batch", 4]}}
+
+    with pytest.raises(ExportError) as caught:
+        # One way alone takes these.
+        bench.export("seeded.py:build", inputs, opset=17, custom_opsets={"own": 1})
+
+    assert "the model draws random numbers when it is called" in caught.value.what
+    assert "as an input" in caught.value.hint
+
+
 def test_inputs_that_are_written_into_are_named(bench):
     """The graph gives the same outputs and leaves its inputs alone, which is said."""
     write(bench, "x.mul_(2); return x + 1")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxbuild.errors import ModelError
-from onnxbuild.steps.reference.sizes import explain_sizes
+from onnxbuild.steps.reference.sizes import explain_first, explain_sizes
 
 
 def model(takes):
@@ -41,6 +41,19 @@ def test_sizes_that_a_model_takes_are_found(takes, worked, failed, what, hint):
     assert error.what.startswith("the model fails")
     assert what in error.what
     assert hint in error.hint
+
+
+def test_where_the_first_size_fails_one_that_works_is_looked_for():
+    """Nobody chose that size, and the model takes one alone, or multiples."""
+    failed, names = {"x": np.zeros((2, 3))}, {"x": ("batch", "seq")}
+
+    alone = explain_first(ModelError("it fails"), model(lambda n: n == 48), failed, names)
+    steps = explain_first(ModelError("it fails"), model(lambda n: n % 8 == 0), failed, names)
+    never = explain_first(ModelError("it fails"), model(lambda _: False), failed, names)
+
+    assert "it takes 48 alone as seq" in alone.what
+    assert "{seq: {multiple_of: 8}}" in steps.hint
+    assert never.what == "it fails"
 
 
 def test_a_dimension_without_a_name_is_told_by_its_axis():
