@@ -234,7 +234,9 @@ class Change:
         if tensor is None:
             return value
         name = value.name or ""
-        if dtype == FLOAT and any(self._wants_half(*use) for use in value.uses()):
+        # Users that have theirs by now are no longer among the uses.
+        is_shared = (value, self.half) in self._made
+        if dtype == FLOAT and (is_shared or any(self._wants_half(*use) for use in value.uses())):
             name = self._name(value, dtype)
         held = tensor if dtype == FLOAT else self.convert(value, name)
         made = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype), const_value=held)

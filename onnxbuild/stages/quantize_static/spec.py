@@ -73,7 +73,8 @@ class QuantizeStatic(Stage):
     precision: ClassVar[Precision | None] = "int8"
 
     data: DataName
-    """The entry of ``data:`` that yields representative inputs, each with its batch axis."""
+    """The entry of ``data:`` that yields representative inputs, each with its batch axis. Where `dims` allows sizes that
+    they lack, some are repeated or cut to those, since ranges depend on sizes."""
 
     quant_format: Literal["QDQ", "QOperator"] = "QDQ"
     """``QDQ`` puts QuantizeLinear and DequantizeLinear around operators, which every runtime reads;
@@ -131,11 +132,14 @@ class QuantizeStatic(Stage):
     def apply(self, model: Output, context: StageContext) -> Output:
         """Become the preparation, the observation of ranges, and the quantization from them."""
         prepared = prepare(model, self.pre_process)
+        observed = {"model": prepared, "data": context.data(self.data)}
+        if context.sampling is not None:
+            observed |= {name: Output(context.sampling, name) for name in ("samples", "shapes")}
         observe = Step(
             label=f"{context.name}: observe activations",
             run="onnxbuild.stages.quantize_static.observe:observe",
             options=self._observing(),
-            inputs={"model": prepared, "data": context.data(self.data)},
+            inputs=observed,
             outputs=("ranges",),
             libraries=("onnx", "onnxruntime", "numpy"),
             # Sums of float32 differ in their last bits between classes of processors.
