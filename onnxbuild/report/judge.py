@@ -8,6 +8,7 @@ from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import judge_channels
+from onnxbuild.report.choices import judge_choices
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.metrics import judge_metric
 from onnxbuild.report.proof import find_telling
@@ -87,6 +88,9 @@ def _judge_comparison(
     yield from _judge_half(fidelity.get("half"), "example")
     at_most = fidelity.get("half_at_most") or {}
     yield from _judge_half(at_most, at_most.get("sample", ""))
+    yield from judge_choices(
+        fidelity.get("others"), find_tolerance(verify, "", precision)[0].scaled
+    )
     yield from _judge_proof(precision, verify, fidelity)
 
 

@@ -5,7 +5,9 @@ import pytest
 from onnx import numpy_helper, parser
 
 from onnxbuild.graph import save
+from onnxbuild.report.choices import judge_choices
 from onnxbuild.steps.verify.choices import look_at_choices
+from onnxbuild.steps.verify.others import COUNT, find_chosen, look_at_others
 from onnxbuild.steps.verify.sides import Side
 
 TEXT = """
@@ -61,3 +63,43 @@ def test_where_no_choice_differs_nothing_is_told(make):
     assert look_at_choices(exported, make(CHOSEN["topk"], 1.01, 1.01, 1, 1), X, 1) is None
     plain = make("y = Slice(x, k0, k2, k1)", 1)
     assert look_at_choices(plain, plain, X, 1) is None
+
+
+def test_choices_that_hold_on_the_samples_are_looked_at_on_other_inputs(make):
+    """The same values at other places: how many turn a choice over, at which node, and how far off that is."""
+    exported = make(CHOSEN["topk"], 1, 1, 1, 1)
+    variant = make(CHOSEN["topk"], 1.001, 1, 1, 0.999)
+
+    found = look_at_others(exported.path, variant.path, 1, X)
+
+    assert found["inputs"] == COUNT
+    assert 0 < found["turned"] < COUNT
+    assert found["nodes"].keys() == {"layer/v"}
+    assert found["scaled"] > 0.5
+
+
+def test_what_is_chosen_to_be_given_away_is_no_choice_inside(make):
+    """Nor is a limit that numbers are above: then no input is run."""
+    assert not find_chosen(make(CHOSEN["limit"], 1, 1, 1, 1).path)
+    assert look_at_others(make(CHOSEN["limit"], 1).path, "", 1, X) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        pytest.param(None, [], id="nothing is chosen"),
+        pytest.param({"turned": 0, "inputs": 16, "nodes": {}, "scaled": 0.0}, [], id="none turns over"),
+        pytest.param({"turned": 2, "inputs": 16, "nodes": {"a": 2}, "scaled": 0.001}, [], id="no harm"),
+        pytest.param(
+            {"turned": 2, "inputs": 16, "nodes": {"a": 2}, "scaled": 0.5},
+            ["others on 2 of 16, where the scaled error is up to 0.5"],
+            id="harm",
+        ),
+    ],
+)  # fmt: skip
+def test_choices_that_may_turn_over_are_a_warning(others, told):
+    """Where the error is more than is allowed of the samples."""
+    found = list(judge_choices(others, 0.01))
+
+    assert [finding.measured for finding in found] == told
+    assert all(finding.level == "warning" for finding in found)
