@@ -191,16 +191,18 @@ def _variants(recipe: Recipe) -> list[Variant]:
         if gates.generate is not None:
             optional["tokens"] = tokens(recipe, name, gates.generate, model, sampling, files)
             optional["reference_tokens"] = reference_tokens(recipe, gates.generate, sampling)
+        precision = find_precision(recipe, name)
+        beside = None if precision == "fp32" or model is exported else exported
         variants.append(
             Variant(
                 recipe=recipe.name,
                 name=name,
-                precision=find_precision(recipe, name),
+                precision=precision,
                 gates=gates,
                 model=model,
                 exported=exported,
                 source=source,
-                fidelity=verify(recipe, name, model, sampling, expected, files),
+                fidelity=verify(recipe, name, model, sampling, expected, files, beside),
                 files=files,
                 stage=stage,
                 **optional,

@@ -96,3 +96,32 @@ class Stage:
     def refuses(self, earlier: Stage) -> str:  # noqa: ARG002 - for those that can come after all
         """Say which order is right, where this stage cannot come after `earlier`: empty where it can."""
         return ""
+
+
+class Integers(Stage):
+    """A stage that makes 8-bit integers of weights and activations: all, or those that the recipe names."""
+
+    __slots__ = ()
+
+    precision: ClassVar[Precision | None] = "int8"
+    op_types_to_quantize: tuple[str, ...]
+    nodes_to_quantize: tuple[str, ...]
+    nodes_to_exclude: tuple[str, ...]
+
+    def form(self) -> Form:
+        """Integers."""
+        return "integers"
+
+    def is_partial(self) -> bool:
+        """True where operators or nodes are named."""
+        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
+
+    def refuses(self, earlier: Stage) -> str:
+        """What is fused or laid out already is not quantized; what is integers already only where each names its part."""
+        if earlier.form() in {"fused", "layout"}:
+            return "quantize first, and fuse after"
+        if earlier.form() in {"integers", "blocks"} and not (
+            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
+        ):
+            return MIX
+        return ""

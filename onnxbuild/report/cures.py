@@ -24,18 +24,20 @@ def find_cure(stage: Stage | None, nodes: Sequence[str]) -> str:
     if getattr(stage, "per_channel", None) is False:
         cures.append("`per_channel: true`")
     cures += [f"`{name}: [{', '.join(nodes)}]`" for name in LISTS if name in known]
-    if "mode" in known:
-        offered = _choices(stage, "mode")
-        cures += [
-            f"`mode: {mode}`"
-            for mode in SEARCHES
-            if mode in offered and getattr(stage, "mode", None) != mode
-        ]
+    cures += [f"`mode: {mode}`" for mode in searches(stage)]
     if "passes" in known:
         cures.append("`passes` without the one that rewrites it")
     if "function" in known:
         cures.append(f"a look at what {getattr(stage, 'function', 'the function')} does there")
     return ", or ".join(cures)
+
+
+def searches(stage: Stage | None) -> list[str]:
+    """Give the values of a stage's ``mode`` that find by themselves what to leave, but for the one that it has."""
+    if stage is None or "mode" not in {field.name for field in dataclasses.fields(stage)}:
+        return []
+    offered = _choices(stage, "mode")
+    return [mode for mode in SEARCHES if mode in offered and getattr(stage, "mode", None) != mode]
 
 
 def _choices(stage: Stage, name: str) -> tuple[Any, ...]:

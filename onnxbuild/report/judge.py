@@ -8,11 +8,12 @@ from onnxbuild.recipe.schema import Tolerance, Verify
 from onnxbuild.recipe.stage import Precision
 from onnxbuild.recipe.tolerances import ATOL, EXACT, RTOL, find_tolerance, tolerances
 from onnxbuild.report.channels import asks_channels, judge_channels
+from onnxbuild.report.choices import judge_choices
 from onnxbuild.report.decisions import judge_decisions
 from onnxbuild.report.finding import Finding, Json, number, place
 from onnxbuild.report.metrics import judge_metric
 from onnxbuild.report.proof import find_telling
-from onnxbuild.report.sources import LARGER, SLOWER, judge_source, say_once
+from onnxbuild.report.sources import judge_worth
 from onnxbuild.report.tokens import judge_tokens
 from onnxbuild.report.tolerances import TRUE_HALF, find_channel_limit, own_precision
 
@@ -48,13 +49,7 @@ def judge(
         *_judge_comparison(variant, precision, verify, fidelity),
         *judge_metric(verify, metric, reference_metric),
         *judge_tokens(verify, tokens, reference_tokens),
-        *say_once(
-            [
-                *_judge_size(variant, verify, size, export_size),
-                *judge_source(verify, size, export_size, source_size, latency),
-                *_judge_speed(variant, verify, latency),
-            ]
-        ),
+        *judge_worth(variant, verify, size, export_size, source_size, latency),
         *judge_decisions(export),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.level != "gate"))
@@ -91,6 +86,9 @@ def _judge_comparison(
     yield from _judge_half(fidelity.get("half"), "example")
     at_most = fidelity.get("half_at_most") or {}
     yield from _judge_half(at_most, at_most.get("sample", ""))
+    yield from judge_choices(
+        fidelity.get("others"), find_tolerance(verify, "", precision)[0].scaled
+    )
     yield from _judge_proof(precision, verify, fidelity)
 
 
@@ -317,45 +315,6 @@ def _fails(tried: Json, precision: Precision, verify: Verify) -> bool:
     one = {"name": "example", "outputs": outputs}
     findings = _judge_outputs(precision, verify, {"outputs": outputs, "shapes": [one]})
     return any(not finding.passed and finding.level == "gate" for finding in findings)
-
-
-def _judge_size(variant: str, verify: Verify, size: int, export_size: int) -> Iterator[Finding]:
-    ratio = size / export_size if export_size else 1.0
-    if verify.max_size_ratio is not None:
-        yield Finding(
-            what="size over the exported model's",
-            asked=f"at most {number(verify.max_size_ratio)}",
-            measured=f"{number(ratio)} ({size:,} of {export_size:,} bytes)",
-            passed=ratio <= verify.max_size_ratio,
-        )
-    elif variant != "export" and ratio > LARGER:
-        yield Finding(
-            what="size",
-            asked="no more than that",
-            measured=f"{number(ratio)} times the exported model's ({size:,} of {export_size:,} bytes)",
-            passed=False,
-            level="warning",
-        )
-
-
-def _judge_speed(variant: str, verify: Verify, latency: Json | None) -> Iterator[Finding]:
-    speedup = (latency or {}).get("speedup")
-    if verify.min_speedup is not None:
-        yield Finding(
-            what="speed over the exported model's",
-            asked=f"at least {number(verify.min_speedup)}",
-            measured=number(speedup),
-            passed=speedup is not None and speedup >= verify.min_speedup,
-            hint="timings vary: run it on an idle machine" if speedup is not None else "",
-        )
-    elif variant != "export" and speedup is not None and speedup < SLOWER:
-        yield Finding(
-            what="speed",
-            asked="no less than that",
-            measured=f"{number(speedup)} times the exported model's on this machine",
-            passed=False,
-            level="warning",
-        )
 
 
 def _label(shape: Json) -> str:

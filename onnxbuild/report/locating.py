@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from onnxbuild.core.step import Output
 from onnxbuild.planner import Variant
-from onnxbuild.report.cures import find_cure
+from onnxbuild.report.cures import find_cure, searches
 from onnxbuild.report.finding import Finding, Json, number
 from onnxbuild.steps.verify.spec import locate, locate_modules
 
 SHARE = 0.25
 """A result is far off when its error is this share of the outputs'."""
+
+SHOWN = 3
+"""Nodes that are named."""
 
 JUMP = 3.0
 """It departs there when its error is so many times what came in."""
@@ -64,18 +67,45 @@ def _find_node(
 ) -> str:
     errors = read(locate(variant.name, variant.model, variant.exported, variant.fidelity, sample))
     found = errors or {}
+    turned = _tell_choices(found.get("choices"), found.get("end", 0.0), variant)
+    if turned:
+        return turned
     node = find_departure(found.get("nodes", ()), found.get("end", 0.0))
     # Where the error does not show when all results are looked at, nothing can be said of where it begins.
     if node is None or found["end"] < SHARE * least:
         return ""
-    module = node["node"].rpartition("/")[0]
-    where = f" in the module {module}" if module else ""
+    where = _module(node["node"])
     cure = find_cure(variant.stage, [*node.get("of", ()), node["node"]])
     return (
         f"it departs from the exported model at {node['node']!r} ({node['operator']}){where}:"
         f" {_off(node)}; the exported model's values there are from {number(node['low'])} to {number(node['high'])}"
         + (f"; what may cure it: {cure}" if cure else "")
     )
+
+
+def _tell_choices(choices: Json | None, end: float, variant: Variant) -> str:
+    """Say which choices turn over, where that is what the error comes from."""
+    same = (choices or {}).get("same")
+    if choices is None or same is None or same["scaled"] > SHARE * end:
+        return ""
+    told = [
+        f"{node['differ']} of {node['of']} at {node['node']!r} ({node['operator']}{_module(node['node'])})"
+        for node in choices["nodes"]
+    ]
+    more = f" and {len(told) - SHOWN} more nodes" if len(told) > SHOWN else ""
+    search = next((f"`mode: {mode}`, which tries to keep" for mode in searches(variant.stage)), "")
+    cures = [f"{search} those of the samples"] if search else []
+    cures += ["a `metric` under `verify`, or allow more there"]
+    return (
+        f"choices by close scores turn over, {', '.join(told[:SHOWN])}{more}: with the exported model's choices the"
+        f" error would be {number(same['scaled'])} (cosine {number(same['cosine'])}). What comes in is rounded before,"
+        f" so that no node alone cures it for all inputs; what may help: {', '.join(cures)}"
+    )
+
+
+def _module(name: str) -> str:
+    module = name.rpartition("/")[0]
+    return f" in the module {module}" if module else ""
 
 
 def _find_module(variant: Variant, sample: str, read: Callable[[Output], Json | None]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from onnxbuild.recipe.schema import Verify
 from onnxbuild.report.finding import Finding, Json, number
@@ -34,44 +34,81 @@ def say_once(findings: Sequence[Finding]) -> Iterator[Finding]:
         yield replace(each[0], measured=", and ".join(item.measured for item in each))
 
 
-def judge_source(
-    verify: Verify, size: int, export_size: int, source_size: int | None, latency: Json | None
-) -> Iterator[Finding]:
-    """Judge by the gates that are asked; else warn of a variant that is larger or slower.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Another model that a variant is held against."""
 
-    Without a `source_size` it starts from the exported model, with which it is compared anyhow: nothing is said twice.
+    whose: str
+    """Its own size or speed, in words: ``the exported model's``."""
+
+    size: int
+    most: float | None
+    """The gate for the variant's size over its; None where there is none."""
+
+    speedup: float | None
+    least: float | None
+    """The gate for the variant's speed over its."""
+
+    warns: bool
+    """A variant that is larger or slower is worth a word where no gate is asked."""
+
+    def judge(self, size: int) -> Iterator[Finding]:
+        """Judge the variant, of `size` bytes, by the gates that are asked; else warn."""
+        ratio = size / self.size if self.size else 1.0
+        told = f"({size:,} of {self.size:,} bytes)"
+        if self.most is not None:
+            yield Finding(
+                what=f"size over {self.whose}",
+                asked=f"at most {number(self.most)}",
+                measured=f"{number(ratio)} {told}",
+                passed=ratio <= self.most,
+            )
+        elif self.warns and ratio > LARGER:
+            yield _warn("size", f"{number(ratio)} times {self.whose} {told}")
+        if self.least is not None:
+            yield Finding(
+                what=f"speed over {self.whose}",
+                asked=f"at least {number(self.least)}",
+                measured=number(self.speedup),
+                passed=self.speedup is not None and self.speedup >= self.least,
+                hint="timings vary: run it on an idle machine" if self.speedup is not None else "",
+            )
+        elif self.warns and self.speedup is not None and self.speedup < SLOWER:
+            yield _warn("speed", f"{number(self.speedup)} times {self.whose} on this machine")
+
+
+def judge_worth(
+    variant: str,
+    verify: Verify,
+    size: int,
+    export_size: int,
+    source_size: int | None,
+    latency: Json | None,
+) -> Iterator[Finding]:
+    """Judge a variant's size and speed against the exported model's, and those of the model that it comes from.
+
+    Without a `source_size` it starts from the exported model: nothing is said twice.
     """
-    speedup = (latency or {}).get("speedup_over_source")
-    before = export_size if source_size is None else source_size
-    ratio = size / before if before else 1.0
-    if verify.max_size_ratio_to_source is not None:
-        yield Finding(
-            what="size over that of the model it comes from",
-            asked=f"at most {number(verify.max_size_ratio_to_source)}",
-            measured=number(ratio),
-            passed=ratio <= verify.max_size_ratio_to_source,
-        )
-    elif source_size is not None and ratio > LARGER:
-        yield Finding(
-            what="size",
-            asked="no more than that",
-            measured=f"{number(ratio)} times that of the model it comes from ({size:,} of {before:,} bytes)",
-            passed=False,
-            level="warning",
-        )
-    if verify.min_speedup_over_source is not None:
-        yield Finding(
-            what="speed over that of the model it comes from",
-            asked=f"at least {number(verify.min_speedup_over_source)}",
-            measured=number(speedup),
-            passed=speedup is not None and speedup >= verify.min_speedup_over_source,
-            hint="timings vary: run it on an idle machine" if speedup is not None else "",
-        )
-    elif source_size is not None and speedup is not None and speedup < SLOWER:
-        yield Finding(
-            what="speed",
-            asked="no less than that",
-            measured=f"{number(speedup)} times that of the model it comes from on this machine",
-            passed=False,
-            level="warning",
-        )
+    measured = latency or {}
+    exported = Other(
+        whose="the exported model's",
+        size=export_size,
+        most=verify.max_size_ratio,
+        speedup=measured.get("speedup"),
+        least=verify.min_speedup,
+        warns=variant != "export",
+    )
+    source = Other(
+        whose="that of the model it comes from",
+        size=export_size if source_size is None else source_size,
+        most=verify.max_size_ratio_to_source,
+        speedup=measured.get("speedup_over_source"),
+        least=verify.min_speedup_over_source,
+        warns=source_size is not None,
+    )
+    yield from say_once([*exported.judge(size), *source.judge(size)])
+
+
+def _warn(what: str, measured: str) -> Finding:
+    asked = f"no {'more' if what == 'size' else 'less'} than that"
+    return Finding(what=what, asked=asked, measured=measured, passed=False, level="warning")

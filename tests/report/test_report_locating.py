@@ -38,7 +38,7 @@ def fidelity(source):
     return Output(step, "fidelity")
 
 
-def find(missed, shapes, model=SLIM, stage=None, onnx=None):
+def find(missed, shapes, model=SLIM, stage=None, onnx=None, choices=None):
     """Give the hints, and the samples at which nodes were looked at."""
     asked = []
 
@@ -52,7 +52,7 @@ def find(missed, shapes, model=SLIM, stage=None, onnx=None):
             }
             for i, error in enumerate(errors)
         ]  # fmt: skip
-        return {"nodes": nodes, "end": 0.6}
+        return {"nodes": nodes, "end": 0.6, "choices": choices}
 
     variant = Variant(
         recipe="r", name="v", precision="fp32", gates=Verify(), model=model, exported=EXPORT, source=EXPORT,
@@ -95,6 +95,32 @@ def test_what_would_cure_it_is_told_in_the_stages_words(stage, cure):
     hints, _ = find([NUMBERS], [shape("example", 0.5)], stage=stage)
 
     assert f"what may cure it: {cure}" in hints[0]
+
+
+def choices(scaled):
+    nodes = [{"node": "layers.1.gate/TopK", "operator": "TopK", "differ": 3, "of": 96}]
+    return {"nodes": nodes, "same": {"scaled": scaled, "cosine": 0.9999}}
+
+
+def test_choices_that_turn_over_are_told_with_what_is_left_without_them():
+    """How many, where, and what can be done: no list of nodes helps there."""
+    found = choices(0.001)
+
+    hints, _ = find([NUMBERS], [shape("example", 0.5)], stage=Float16(), choices=found)
+
+    assert hints[0].startswith(
+        "choices by close scores turn over, 3 of 96 at 'layers.1.gate/TopK' (TopK in the module layers.1.gate): with"
+        " the exported model's choices the error would be 0.001 (cosine 0.9999)."
+    )
+    assert "`mode: mixed`" in hints[0]
+    assert "`metric`" in hints[0]
+
+
+def test_choices_are_not_blamed_for_what_is_off_without_them():
+    """Then the node is told where it departs, as else."""
+    hints, _ = find([NUMBERS], [shape("example", 0.5)], stage=Float16(), choices=choices(0.4))
+
+    assert hints[0].startswith("it departs from the exported model at 'layers.1/Conv'")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from onnxbuild.core.values import build, plain
 from onnxbuild.errors import StageError
 from onnxbuild.graph import sessions
 from onnxbuild.graph.architecture import chosen, dynamic_operators, find_kind, static_operators
+from onnxbuild.graph.leaving import find_left, find_scoring
 from onnxbuild.graph.load import read, scratch_copy
 from onnxbuild.graph.select import select_names
 from onnxbuild.graph.sparing.measuring import Measured, Reference, named_items, quick
@@ -48,10 +49,15 @@ def rank(work: Work) -> dict[str, Artifact]:
     usual = static_operators(kind, known) if is_static else dynamic_operators(kind, known)
     op_types = chosen(options.op_types, usual, known)
     excluded = select_names(model, options.nodes_to_exclude, option="nodes_to_exclude")
-    nodes = candidates(model, op_types, static=is_static, excluded=excluded)
+    only = select_names(model, options.nodes_to_quantize, option="nodes_to_quantize")
+    left = (
+        find_scoring(model, only)
+        if options.op_types
+        else find_left(model, kind, op_types, static=is_static, named=only)
+    )
+    nodes = candidates(model, op_types, static=is_static, excluded=left.names.union(excluded))
     names = [node.name or "" for node in nodes]
-    if options.nodes_to_quantize:
-        only = select_names(model, options.nodes_to_quantize, option="nodes_to_quantize")
+    if only:
         names = [name for name in names if name in only]
     reduce_range = saturates() if options.reduce_range is None else options.reduce_range
     with scratch_copy(work) as path:

@@ -22,8 +22,9 @@ from onnxbuild.graph.summary import own_inputs
 from onnxbuild.graph.weights import weights
 from onnxbuild.stages.float16.change import Change, lift_constants
 from onnxbuild.stages.float16.half import halve
+from onnxbuild.stages.float16.quantized import quantizes
 from onnxbuild.stages.float16.spec import Float16
-from onnxbuild.stages.float16.stays import Judgement, Stays, quantizes, small_matters
+from onnxbuild.stages.float16.stays import Judgement, Stays, small_matters
 
 FLOAT = ir.DataType.FLOAT
 
@@ -49,7 +50,7 @@ class Conversion:
                 "the model is in half precision already",
                 hint="start from another stage (`from:`), or set check_fp16_ready: false",
             )
-        self.kept = kept_names(self.before, options.keep_io_types)
+        self._kept = kept_names(self.before, options.keep_io_types)
         model = self._read()
         nodes = list(model.graph.all_nodes())
         self.nodes: dict[str, str] = {node.name or "": node.op_type for node in nodes}
@@ -91,6 +92,7 @@ class Conversion:
                 stays.keep(node, NOT_TAKEN)
         change = self._change(model, stays)
         change.apply()
+        kept = change.kept
         notes, in_vain = self._account(model, stays, change)
         if in_vain and halves is None:
             if not blocked:
@@ -101,7 +103,7 @@ class Conversion:
         retyped = {
             value.name or ""
             for value in (*self.before.graph.inputs, *self.before.graph.outputs)
-            if value.dtype == FLOAT and value.name not in self.kept
+            if value.dtype == FLOAT and value.name not in kept
         }
         artifact = finish(
             self._work, self.before, model, library="the conversion", retyped=retyped, load=False
@@ -123,10 +125,17 @@ class Conversion:
             model=model,
             half=self.half,
             stays=stays.nodes.keys(),
-            kept=self.kept,
+            kept=self._kept | self._unfit_inputs(stays).keys(),
             convert=self._convert,
             saturated=stays.saturated,
         )
+
+    def _unfit_inputs(self, stays: Stays) -> dict[str, str]:
+        """Name the inputs that stay float32 though the recipe does not say so, each with why."""
+        if self._options.keep_io_types is not None:
+            return {}
+        own = {value.name or "" for value in own_inputs(self.before) if value.dtype == FLOAT}
+        return {name: why for name, why in stays.inputs.items() if name in own}
 
     def _read(self) -> ir.Model:
         model = typed(self._path, store_root(self._work.store))
@@ -169,24 +178,24 @@ class Conversion:
         }
         if reasons:
             notes["kept_float32"] = dict(sorted(reasons.items()))
+        unfit = self._unfit_inputs(stays)
+        if unfit:
+            notes["float32_inputs"] = dict(sorted(unfit.items()))
         cut = stays.cut - kept.keys()
         if cut:
             notes["cut_to_limit"] = sorted(cut)
         return notes, not halved and (matter or not change.halved)
 
 
-def kept_names(model: ir.Model, keep_io_types: bool | tuple[str, ...]) -> frozenset[str]:
-    """Name the inputs and outputs that stay float32. Raises `StageError` for a name that is neither."""
+def kept_names(model: ir.Model, keep_io_types: bool | tuple[str, ...] | None) -> frozenset[str]:
+    """Name the inputs and outputs that a recipe keeps float32. Raises `StageError` for a name that is neither."""
     values = [*own_inputs(model), *model.graph.outputs]
-    if not isinstance(keep_io_types, bool):
-        known = [value.name or "" for value in values]
-        check_names(keep_io_types, known, option="keep_io_types", what="input or output")
-    return frozenset(
-        value.name or ""
-        for value in values
-        if value.dtype == FLOAT
-        and (value.name in keep_io_types if not isinstance(keep_io_types, bool) else keep_io_types)
-    )
+    floats = frozenset(value.name or "" for value in values if value.dtype == FLOAT)
+    if keep_io_types is None or isinstance(keep_io_types, bool):
+        return floats if keep_io_types else frozenset()
+    known = [value.name or "" for value in values]
+    check_names(keep_io_types, known, option="keep_io_types", what="input or output")
+    return floats & frozenset(keep_io_types)
 
 
 def _softened(model: ir.Model) -> set[str]:

@@ -19,7 +19,8 @@ class Float16(Stage):
     """Store weights and compute in half precision: half the size, for hardware that has it.
 
     What half precision cannot hold stays float32 and is named in the notes: constants, and what the
-    model computes at the recipe's samples. Only what stands for infinity (from 1e30 on, or a large negative
+    model computes at the recipe's samples. So does what computes the scores of a choice alone: a router, the
+    distances of neighbours. Only what stands for infinity (from 1e30 on, or a large negative
     number that a softmax makes nothing of) is cut to the limit.
     """
 
@@ -33,8 +34,9 @@ class Float16(Stage):
     """``all`` computes whatever it can in half precision; ``mixed`` searches for the fewest nodes that must stay
     float32 for the numbers to be as near to PyTorch's as `verify` asks."""
 
-    keep_io_types: bool | tuple[str, ...] = False
-    """Leave inputs and outputs in float32: all of them, or those named."""
+    keep_io_types: bool | tuple[str, ...] | None = None
+    """Leave inputs and outputs in float32: all of them, none, or those named. Left out: inputs that half precision
+    cannot hold, or whose last digits decide: points whose nearest are looked for."""
 
     max_finite_val: Annotated[float, Limits(minimum=0, maximum=65504)] = 65504.0
     """The largest value that counts as one that ``float16`` can hold. Results may be a quarter of it at the samples:

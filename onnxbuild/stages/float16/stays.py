@@ -8,7 +8,7 @@ and its users stay float32. So do nodes that overflow inside, as the squares of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxbuild.graph.choices import find_decisions
 from onnxbuild.graph.load import model_graphs
 from onnxbuild.graph.ports import is_tensor
 from onnxbuild.graph.ranges import ENDLESS, Range
 from onnxbuild.graph.weights import release, weights
 from onnxbuild.stages.float16.change import MOVES
+from onnxbuild.stages.float16.quantized import beside_quantized, quantizes
 
 FLOAT = ir.DataType.FLOAT
 
@@ -36,16 +38,6 @@ KEPT_OPERATORS = {
 
 REDUCING = {"ScatterElements", "ScatterND"}
 """Operators whose kernels in half precision put values in place, and fail when run where they are to add them up."""
-
-QUANTIZING = (
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger",
-    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention", "QGemm",
-    "QEmbedLayerNormalization", "QuantizeWithOrder", "DequantizeWithOrder",
-)  # fmt: skip
-"""Operators that quantize, or compute with integers, and those that begin with ``QLinear``."""
-
-ANY_PRECISION = {"Cast", "Shape", "Size"}
-"""Operators that hand on a quantized value, or ask nothing of its precision."""
 
 SQUARES = {
     "GroupNorm", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization",
@@ -104,6 +96,9 @@ class Stays:
     cut: set[str] = field(default_factory=set)
     """Constants that stand for infinity and are cut to the largest half."""
 
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Inputs of the model that half cannot hold, each with why."""
+
     saturated: dict[str, float] = field(default_factory=dict)
     """Results that stand for minus infinity here and there, with what half has for that."""
 
@@ -111,33 +106,6 @@ class Stays:
         """Keep a node; the first reason counts."""
         if not self.nodes.get(node):
             self.nodes[node] = why
-
-
-def quantizes(node: ir.Node) -> bool:
-    """True for a node that quantizes, or computes with integers."""
-    return node.op_type in QUANTIZING or node.op_type.startswith("QLinear")
-
-
-def beside_quantized(nodes: list[ir.Node]) -> Iterator[ir.Node]:
-    """Give the nodes between those that quantize, which runtimes join with them.
-
-    Sums of integers, and scales, are also beyond half precision.
-    """
-    for node in nodes:
-        if not quantizes(node):
-            continue
-        pending = [user for value in node.outputs for user, _ in value.uses()]
-        while pending:
-            user = pending.pop()
-            if user.op_type == "Cast":
-                pending += [after for value in user.outputs for after, _ in value.uses()]
-            elif user.op_type not in ANY_PRECISION and not quantizes(user):
-                yield user
-        maker = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-        if maker is None or quantizes(maker) or maker.op_type in ANY_PRECISION:
-            continue
-        if all(quantizes(user) for value in maker.outputs for user, _ in value.uses()):
-            yield maker
 
 
 def small_matters(model: ir.Model) -> set[str]:
@@ -189,6 +157,13 @@ class Judgement:
                     self.stays.keep(node)
             for node in beside_quantized(list(graph)):
                 self.stays.keep(node, "takes or gives what is quantized")
+        for decision in find_decisions(self._model):
+            for node in (*decision.scoring, decision.node):
+                self.stays.keep(node, decision.why)
+            if decision.is_close:
+                for value in decision.sources:
+                    if value.is_graph_input():
+                        self.stays.inputs[value.name or ""] = decision.why
         for value in weights(self._model):
             tensor = value.const_value
             if tensor is not None and tensor.dtype == FLOAT:
@@ -262,6 +237,8 @@ class Judgement:
                         self._keep_movers(one, why)
             for node in ([] if maker is None else [maker]) + [user for user, _ in value.uses()]:
                 self.stays.keep(node, why)
+            if value.is_graph_input():
+                self.stays.inputs.setdefault(name, why)
             if name in self._angles:
                 self._keep_movers(value, why)
         elif known.least < -self._largest and self._is_saturable(value):

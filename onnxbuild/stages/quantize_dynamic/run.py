@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -19,6 +19,7 @@ from onnxbuild.graph import quantization, sessions
 from onnxbuild.graph.architecture import LOOKED_UP, chosen, dynamic_operators, find_kind
 from onnxbuild.graph.blockwise import Blocks, pack_products
 from onnxbuild.graph.finish import finish
+from onnxbuild.graph.leaving import find_scoring
 from onnxbuild.graph.load import read, scratch_copy
 from onnxbuild.graph.rows import quantize_rows
 from onnxbuild.graph.select import select_names
@@ -43,21 +44,26 @@ where it makes floats of the weights in each run, a short text took twice the ti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Names:
-    """Names of the nodes that the recipe chooses."""
+    """Names of the nodes that the recipe chooses, or that what they are for does."""
 
     quantized: frozenset[str]
     excluded: frozenset[str]
     weight_only: frozenset[str]
+    left: Mapping[str, str]
+    """Weights of those that are excluded for what is chosen by their results, each with why."""
 
     @classmethod
     def chosen(cls, model: ir.Model, options: QuantizeDynamic) -> _Names:
         def select(option: str) -> frozenset[str]:
             return frozenset(select_names(model, getattr(options, option), option=option))
 
+        quantized, weight_only = select("nodes_to_quantize"), select("nodes_to_weight_only")
+        left = find_scoring(model, quantized | weight_only)
         return cls(
-            quantized=select("nodes_to_quantize"),
-            excluded=select("nodes_to_exclude"),
-            weight_only=select("nodes_to_weight_only"),
+            quantized=quantized,
+            excluded=select("nodes_to_exclude") | left.names,
+            weight_only=weight_only,
+            left=left.weights,
         )
 
 
@@ -82,7 +88,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
         symmetric = options.extra_options.get("WeightSymmetric")
         scale_stacks(before, after, reduce_range=_reduces(options), symmetric=symmetric)
     reuse(before, after)
-    left: dict[str, str] = {}
+    left = dict(names.left)
     if names.weight_only:
         only = set(_turned(names.weight_only))
         left |= pack_products(after, WEIGHT_ONLY, lambda node: node.name not in only)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.graph.prepare.spec import PreProcess, prepare
 from onnxbuild.graph.sparing.spec import Budget, Mode, RankOptions, Target, spare
-from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
+from onnxbuild.recipe.stage import Integers, Stage, StageContext
 
 EXTRA_OPTIONS = (
     "ActivationRestrictedAsymmetric", "ActivationSymmetric", "DefaultTensorType", "EnableSubgraph",
@@ -23,13 +23,11 @@ what it is without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizeDynamic(Stage):
+class QuantizeDynamic(Integers):
     """Store weights as 8-bit integers; ranges of activations are found at run time. Needs no data.
 
     The first choice for transformers. Convolutions become ``ConvInteger``, which few accelerators have.
     """
-
-    precision: ClassVar[Precision | None] = "int8"
 
     weight_type: Literal["QInt8", "QUInt8"] = "QInt8"
     """Integer type of the weights."""
@@ -108,22 +106,9 @@ class QuantizeDynamic(Stage):
             residue=RESIDUE,
         )
 
-    def form(self) -> Form:
-        """Integers."""
-        return "integers"
-
-    def is_partial(self) -> bool:
-        """True where operators or nodes are named."""
-        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
-
     def refuses(self, earlier: Stage) -> str:
-        """What is fused, half or integer already is not quantized."""
-        if earlier.form() in {"fused", "layout"}:
-            return "quantize first, and fuse after"
+        """What is half precision already is not quantized either."""
         if earlier.form() == "half":
             return "quantize first, and let `float16` start from the result"
-        if earlier.form() in {"integers", "blocks"} and not (
-            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
-        ):
-            return MIX
-        return ""
+        # Slots make another class of this one, which `super()` without names would not know.
+        return Integers.refuses(self, earlier)

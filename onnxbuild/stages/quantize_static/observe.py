@@ -25,6 +25,7 @@ from onnxbuild.graph.feeds import Feeder
 from onnxbuild.graph.load import read, scratch_copy
 from onnxbuild.graph.names import check_names
 from onnxbuild.stages.quantize_static.ranges import to_plain
+from onnxbuild.stages.quantize_static.sizes import Seen, is_batched, lacking, resize
 from onnxbuild.stages.quantize_static.spec import (
     CALIBRATION_OPTIONS,
     HALF_OPSET,
@@ -62,11 +63,49 @@ def observe(work: Work) -> dict[str, Artifact]:
         first = next(items, None)
         if first is None:
             raise DataError("the calibration data yield no item", hint="look at the data entry")
-        _collect(calibrater, chain([first], items), options)
+        seen = Seen(chain([first], items))
+        _collect(calibrater, iter(seen), options)
         work.notes["items"] = feeder.count
+        if "samples" in work.inputs() and not options.extra_options.get("CalibMovingAverage"):
+            _collect_sizes(work, calibrater, options, seen)
         ranges = to_plain(calibrater.compute_data())
     work.notes["tensors"] = len(ranges["tensors"])
     return {"ranges": work.put_json(ranges)}
+
+
+def _collect_sizes(work: Work, calibrater: Any, options: ObserveOptions, seen: Seen) -> None:
+    """Show the library items of the data at the sizes of samples which the data lack."""
+    takes = {value.name: value.shape for value in calibrater.infer_session.get_inputs()}
+    samples = [
+        {name: _sized(item[name].shape, shape) for name, shape in takes.items()}
+        for item in read_items(work.input("samples"))
+    ]
+    batched = is_batched(samples)
+    labels = [_label(shape) for shape in work.json("shapes")]
+    added = []
+    for index in lacking(seen, samples):
+        items = (resize(item, samples[index], batched=batched) for item in seen.kept)
+        try:
+            _collect(calibrater, items, options)
+        except StageError as error:
+            # Indices into what was cut off, say: what the data show must do.
+            print(f"not calibrated at {labels[index]}: {error.what}")  # noqa: T201
+            continue
+        added.append(labels[index])
+    if added:
+        work.notes["sizes_added"] = added
+        print(f"calibrated at sizes that the data lack as well: {'; '.join(added)}")  # noqa: T201
+
+
+def _sized(shape: tuple[int, ...], taken: list[int | str | None]) -> tuple[int, ...]:
+    """Give a sample's shape with the sizes that the model has fixed."""
+    return tuple(
+        fixed if isinstance(fixed, int) else size for size, fixed in zip(shape, taken, strict=True)
+    )
+
+
+def _label(shape: Mapping[str, Any]) -> str:
+    return ", ".join(f"{dim}={size}" for dim, size in shape["sizes"].items()) or str(shape["name"])
 
 
 def _check(options: ObserveOptions, known: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from onnxbuild.graph.architecture import (
     static_operators,
 )
 from onnxbuild.graph.finish import finish
+from onnxbuild.graph.leaving import find_left, find_scoring
 from onnxbuild.graph.load import from_proto, read, scratch_copy, store_root
 from onnxbuild.graph.rows import looks_up_rows, quantize_rows
 from onnxbuild.graph.select import select_names
@@ -72,7 +74,13 @@ def quantize(work: Work) -> dict[str, Artifact]:
     op_types = chosen(options.op_types_to_quantize, static_operators(kind, known), known)
     # What the library would give one scale, and what has no weights, is none of its work.
     by_row = per_channel and LOOKED_UP in op_types
-    options, left_float = _settle(options, before, kind, by_row)
+    named = options.nodes_to_quantize
+    left = (
+        find_scoring(before, named)
+        if options.op_types_to_quantize
+        else find_left(before, kind, op_types, static=True, named=named)
+    )
+    options, left_float = _settle(options, before, kind, by_row, left.names)
     with scratch_copy(work) as path:
         model = load_model_with_shape_infer(Path(path))
     quantized = _quantize(
@@ -82,9 +90,9 @@ def quantize(work: Work) -> dict[str, Artifact]:
     if per_channel and options.quant_format == "QOperator":
         symmetric = options.extra_options.get("WeightSymmetric")
         scale_stacks(before, after, reduce_range=bool(options.reduce_range), symmetric=symmetric)
-    left: dict[str, str] = {}
+    reasons = {name: why for name, why in left.weights.items() if why}
     if by_row:
-        left = quantize_rows(
+        reasons |= quantize_rows(
             after,
             op_types=op_types,
             only=options.nodes_to_quantize,
@@ -95,24 +103,24 @@ def quantize(work: Work) -> dict[str, Artifact]:
     work.notes["op_types_to_quantize"] = op_types
     work.notes["per_channel"] = per_channel
     work.notes["reduce_range"] = options.reduce_range
-    work.notes.update(quantization.account(before, after, op_types, left))
+    work.notes.update(quantization.account(before, after, op_types, reasons))
     hint = "leave out the operator that it names: `op_types_to_quantize`, `nodes_to_exclude`"
     return {"model": finish(work, before, after, library=LIBRARY, hint=hint)}
 
 
 def _settle(
-    options: QuantizeOptions, model: ir.Model, kind: Kind, by_row: bool
+    options: QuantizeOptions, model: ir.Model, kind: Kind, by_row: bool, left: Collection[str]
 ) -> tuple[QuantizeOptions, set[str]]:
     """Fill in what the recipe leaves open; gives too the nodes that are looked up by row instead."""
-    excluded = set(options.nodes_to_exclude)
+    excluded = {*options.nodes_to_exclude, *left}
     extra = dict(options.extra_options)
     tables: set[str] = set()
     if by_row:
         tables = {node.name or "" for node in model.graph if looks_up_rows(node)} - excluded
     if kind == "transformer" and not options.op_types_to_quantize:
-        # An output that is not rounded again costs no time: the sums are scaled in any case.
-        extra.setdefault("OpTypesToExcludeOutputQuantization", [*PRODUCTS_ONLY, "Conv"])
-        excluded |= {node.name or "" for node in model.graph if _multiplies_activations(node)}
+        # A product that is not rounded again costs no time: the sums are scaled in any case. A convolution would
+        # be computed in floats, with weights that are made floats in each run.
+        extra.setdefault("OpTypesToExcludeOutputQuantization", list(PRODUCTS_ONLY))
     settled = replace(
         options,
         reduce_range=saturates() if options.reduce_range is None else options.reduce_range,
@@ -120,12 +128,6 @@ def _settle(
         extra_options=extra,
     )
     return settled, tables
-
-
-def _multiplies_activations(node: ir.Node) -> bool:
-    return node.op_type == "MatMul" and not any(
-        value is not None and value.const_value is not None for value in node.inputs
-    )
 
 
 def _quantize(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from onnxbuild.core.step import Output, Resources, Step
 from onnxbuild.graph.prepare.spec import PreProcess, prepare
 from onnxbuild.graph.sparing.spec import Budget, Mode, RankOptions, Target, spare
 from onnxbuild.recipe.schema import DataName
-from onnxbuild.recipe.stage import MIX, Form, Precision, Stage, StageContext
+from onnxbuild.recipe.stage import Integers, Stage, StageContext
 
 CALIBRATION_OPTIONS = (
     "CalibMaxIntermediateOutputs", "CalibMovingAverage", "CalibMovingAverageConstant", "CalibPercentile",
@@ -72,16 +72,15 @@ class QuantizeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizeStatic(Stage):
+class QuantizeStatic(Integers):
     """Store weights and activations as 8-bit integers, from the ranges seen in real data.
 
     The first choice for convolutions. For a transformer `quantize_dynamic` keeps more.
     """
 
-    precision: ClassVar[Precision | None] = "int8"
-
     data: DataName
-    """The entry of ``data:`` that yields representative inputs, each with its batch axis."""
+    """The entry of ``data:`` that yields representative inputs, each with its batch axis. Where `dims` allows sizes that
+    they lack, some are repeated or cut to those, since ranges depend on sizes."""
 
     quant_format: Literal["QDQ", "QOperator"] = "QDQ"
     """``QDQ`` puts QuantizeLinear and DequantizeLinear around operators, which every runtime reads;
@@ -144,11 +143,14 @@ class QuantizeStatic(Stage):
     def apply(self, model: Output, context: StageContext) -> Output:
         """Become the preparation, the observation of ranges, and the quantization from them."""
         prepared = prepare(model, self.pre_process)
+        observed = {"model": prepared, "data": context.data(self.data)}
+        if context.sampling is not None:
+            observed |= {name: Output(context.sampling, name) for name in ("samples", "shapes")}
         observe = Step(
             label=f"{context.name}: observe activations",
             run="onnxbuild.stages.quantize_static.observe:observe",
             options=self._observing(),
-            inputs={"model": prepared, "data": context.data(self.data)},
+            inputs=observed,
             outputs=("ranges",),
             libraries=("onnx", "onnx-ir", "onnxruntime", "numpy"),
             # Sums of float32 differ in their last bits between classes of processors.
@@ -214,28 +216,15 @@ class QuantizeStatic(Stage):
             extra_options=extra,
         )
 
-    def form(self) -> Form:
-        """Integers."""
-        return "integers"
-
-    def is_partial(self) -> bool:
-        """True where operators or nodes are named."""
-        return bool(self.op_types_to_quantize or self.nodes_to_quantize or self.nodes_to_exclude)
-
     def needs_opset(self, earlier: Stage) -> int:
         """Half precision can be quantized by operators of that opset."""
         return HALF_OPSET if earlier.form() == "half" else 0
 
     def refuses(self, earlier: Stage) -> str:
-        """What is fused or integer already is not quantized; half precision by QDQ alone."""
-        if earlier.form() in {"fused", "layout"}:
-            return "quantize first, and fuse after"
+        """Half precision is quantized by QDQ alone, and what is quantized dynamically not at all."""
         if earlier.form() == "half" and self.quant_format != "QDQ":
             return "quantize first, or use quant_format: QDQ"
         if earlier.form() == "integers":
             return "quantize statically first, and dynamically what that leaves"
-        if earlier.form() in {"integers", "blocks"} and not (
-            self.is_partial() and (earlier.is_partial() or earlier.form() == "blocks")
-        ):
-            return MIX
-        return ""
+        # Slots make another class of this one, which `super()` without names would not know.
+        return Integers.refuses(self, earlier)

@@ -18,6 +18,7 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import ModelError
+from onnxbuild.steps.verify.choices import look_at_choices
 from onnxbuild.steps.verify.sides import Side, compare, group
 from onnxbuild.steps.verify.spec import LocateOptions
 
@@ -34,7 +35,7 @@ def locate(work: Work) -> dict[str, Artifact]:
     ``{"nodes": [{node, operator, result, scaled, came_in, low, high}], "end"}``: ``scaled`` as
     `onnxbuild.steps.verify.compare` has it, the largest error over the largest value; ``came_in`` that of the
     results that it was computed from, the largest; ``low`` and ``high`` the exported model's range; ``end`` the
-    largest error of an output. ``{"unknown": reason}`` where one cannot be looked into.
+    largest error of an output; ``choices`` what `onnxbuild.steps.verify.choices` finds. ``{"unknown": reason}`` where one cannot be looked into.
     """
     options = build(LocateOptions, work.options)
     names = [shape["name"] for shape in work.json("shapes")]
@@ -42,10 +43,16 @@ def locate(work: Work) -> dict[str, Artifact]:
     try:
         exported = Side.read(work.input("exported"), rounding=False)
         variant = Side.read(work.input("model"), rounding=True)
-        pairs = match(list(exported.values), list(variant.values))
+        kept = [name for name, value in variant.values.items() if not _is_quantized(value)]
+        pairs = match(list(exported.values), kept)
         measured = _measure(exported, variant, pairs, item, options.threads)
     except ModelError as error:
         return {"errors": work.put_json({"unknown": error.what})}
+    choices = None
+    try:
+        choices = look_at_choices(exported, variant, item, options.threads)
+    except ModelError as error:
+        print(f"choices were not looked at: {error.what}")  # noqa: T201
     came_in = _trace(variant, measured)
     makers = {name: value.producer() for name, value in exported.values.items()}
     ends = {value.name for value in variant.model.graph.outputs}
@@ -58,7 +65,13 @@ def locate(work: Work) -> dict[str, Artifact]:
         for name, numbers in measured.items()
     ]
     end = max((measured[name]["scaled"] for name in measured if name in ends), default=0.0)
-    return {"errors": work.put_json({"nodes": nodes, "end": end})}
+    return {"errors": work.put_json({"nodes": nodes, "end": end, "choices": choices})}
+
+
+def _is_quantized(value: ir.Value) -> bool:
+    """Tell whether a result is only quantized: what comes of that is compared, which also cuts it off."""
+    users = [user for user, _ in value.uses()]
+    return bool(users) and all(user.op_type == "QuantizeLinear" for user in users)
 
 
 def match(exported: Sequence[str], variant: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from onnxbuild.arrays import BFLOAT16, Array, read_items
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
-from onnxbuild.errors import DataError
+from onnxbuild.errors import DataError, ModelError
 from onnxbuild.graph.emulate import half_type
 from onnxbuild.graph.load import model_nodes, read
 from onnxbuild.steps.running import Runner, open_served
@@ -21,6 +21,7 @@ from onnxbuild.steps.verify.channels import Channels
 from onnxbuild.steps.verify.compare import Comparison
 from onnxbuild.steps.verify.half import look_at_half, look_at_most
 from onnxbuild.steps.verify.inside import find_bad_node
+from onnxbuild.steps.verify.others import look_at_others
 from onnxbuild.steps.verify.perturb import perturb
 from onnxbuild.steps.verify.spec import VerifyOptions
 
@@ -80,8 +81,21 @@ def verify(work: Work) -> dict[str, Artifact]:
     if not all(item["finite"] for item in fidelity["outputs"].values()):
         bad = next(item for item in _samples(work, options) if item.name == _first_bad(fidelity))
         fidelity["bad_node"] = find_bad_node(path, options.threads, bad.inputs)
+    if "exported" in work.inputs():
+        fidelity["others"] = _look_at_others(work, options, example)
     _tell(fidelity)
     return {"fidelity": work.put_json(fidelity)}
+
+
+def _look_at_others(work: Work, options: VerifyOptions, example: Sample) -> dict[str, Any] | None:
+    try:
+        return look_at_others(
+            work.input("exported"), work.input("model"), options.threads, example.inputs
+        )
+    except ModelError as error:
+        # Shifted values need not be valid ones, and a quantizer may have renamed what is chosen.
+        print(f"choices were not looked at on other inputs: {error.what}")  # noqa: T201
+        return None
 
 
 def measure(runner: Runner, samples: Iterator[Sample]) -> dict[str, Any]:
@@ -221,7 +235,7 @@ def _tell(fidelity: Mapping[str, Any]) -> None:
             lines.append(f"{shape['name']}: {name}: {told}")
     lines += [
         f"{key}: {fidelity[key]}"
-        for key in ("constant", "half", "half_at_most")
+        for key in ("constant", "half", "half_at_most", "others")
         if fidelity.get(key)
     ]
     sys.stdout.write("\n".join(lines) + "\n")

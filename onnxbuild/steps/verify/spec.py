@@ -33,11 +33,14 @@ def verify(
     sampling: Step,
     expected: Output,
     files: Mapping[str, Output] | None = None,
+    exported: Output | None = None,
 ) -> Output:
     """Make the step that measures a variant, and give its ``fidelity``. It judges nothing.
 
-    `files` are what is published in place of the model, by name: the outputs are theirs.
+    `files` are what is published in place of the model, by name: the outputs are theirs. `exported` is given for a
+    variant that rounds more than the exported model does, with whose choices its own are compared.
     """
+    beside = {} if exported is None else {"exported": exported}
     step = Step(
         run="onnxbuild.steps.verify.run:verify",
         label=f"verify {name}",
@@ -48,6 +51,7 @@ def verify(
             "shapes": Output(sampling, "shapes"),
             "reference": expected,
             **as_inputs(files),
+            **beside,
         },
         outputs=("fidelity",),
         libraries=("numpy", "onnx", "onnx-ir", "onnxruntime"),

@@ -230,6 +230,23 @@ def test_a_broken_variant_is_located(bench, name):
     assert node["low"] < node["high"]
 
 
+def test_what_is_quantized_is_compared_after_it_was_cut_off(bench):
+    """A Relu that became the lower end of a range is no departure: what comes of the range is compared."""
+    relu = [helper.make_node("Relu", ["x"], ["h"], name="a/Relu")]
+    after = [helper.make_node("MatMul", ["h", "w0"], ["y"], name="b/MatMul")]
+    quantized = [
+        helper.make_node("Identity", ["x"], ["h"], name="a/Identity"),
+        helper.make_node("QuantizeLinear", ["h", "scale", "zero"], ["q"], name="h_QuantizeLinear"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["h_DequantizeLinear_Output"]),
+        helper.make_node("MatMul", ["h_DequantizeLinear_Output", "w0"], ["y"], name="b/MatMul"),
+    ]
+    variant = make(quantized, scale=np.float32(4 / 255), zero=np.uint8(0))
+
+    found = run(bench, variant, make(relu + after))
+
+    assert max(node["scaled"] for node in found["nodes"]) < 0.05
+
+
 def test_where_no_error_jumps_the_result_that_adds_most_is_told():
     """Errors that add up from node to node have no single cause."""
     errors = [0.1, 0.15, 0.28, 0.3]
