@@ -6,7 +6,7 @@ what it gives is wrong. What such a rule needs is loaded when the exporter first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -198,16 +198,41 @@ def _registered(
     names: dict[str, dict[str, Automatic]] = {}
     for name, rule in rules.items():
         names.setdefault(name.partition(".")[0], {})[name] = rule
-    for operator, versions in names.items():
-        group = registration.registry.get_function_group(operator)
-        usual = None if group is None else group.get(opset)
-        symbolic = _symbolic(operator, versions, usual, used, opset)
-        torch.onnx.register_custom_op_symbolic(operator, symbolic, opset)
+    symbolics = {
+        operator: _symbolic(operator, versions, usual_symbolic(operator, opset), used, opset)
+        for operator, versions in names.items()
+    }
+    with registering(symbolics, opset):
+        yield
+
+
+def usual_symbolic(operator: str, opset: int) -> Callable[..., Any] | None:
+    """Give what TorchScript's exporter translates an operator with now; None where it has nothing."""
+    group = registration.registry.get_function_group(operator)
+    return None if group is None else group.get(opset)
+
+
+@contextmanager
+def registering(symbolics: Mapping[str, Callable[..., Any]], opset: int) -> Iterator[None]:
+    """Have TorchScript's exporter translate operators so inside of the block, and as before after it."""
+    before = {name: _custom(name, opset) for name in symbolics}
     try:
+        for name, symbolic in symbolics.items():
+            torch.onnx.register_custom_op_symbolic(name, symbolic, opset)
         yield
     finally:
-        for operator in names:
-            torch.onnx.unregister_custom_op_symbolic(operator, opset)
+        for name, custom in before.items():
+            if custom is not None:
+                torch.onnx.register_custom_op_symbolic(name, custom, opset)
+            elif _custom(name, opset) is not None:
+                torch.onnx.unregister_custom_op_symbolic(name, opset)
+
+
+def _custom(operator: str, opset: int) -> Callable[..., Any] | None:
+    """Give what somebody has registered for an operator, a model's code for one."""
+    group = registration.registry.get_function_group(operator)
+    is_custom = group is not None and group._functions.overridden(opset)
+    return group.get(opset) if is_custom else None
 
 
 def _symbolic(

@@ -12,10 +12,11 @@ import torch
 from onnxscript import evaluator
 from torch.onnx._internal.exporter._building import OpRecorder
 from torch.onnx._internal.exporter._tensors import SymbolicTensor
-from torch.onnx._internal.torchscript_exporter import registration, symbolic_helper
+from torch.onnx._internal.torchscript_exporter import symbolic_helper
 
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder
+from onnxbuild.steps.export.automatic import registering, usual_symbolic
 from onnxbuild.steps.export.compiled import check_nodes, retarget
 from onnxbuild.steps.export.operators import Translation, call
 
@@ -36,16 +37,12 @@ def registered(translations: Sequence[Translation], opset: int) -> Iterator[None
     """Register the translations with TorchScript's exporter, and take them out again."""
     torch.onnx.utils  # noqa: B018 - which loads torch's own symbolics
     names = list(dict.fromkeys(translation.operator for translation in translations))
+    symbolics = {}
     for name in names:
         own = [translation for translation in translations if translation.operator == name]
-        group = registration.registry.get_function_group(name)
-        usual = None if group is None else group.get(opset)
-        torch.onnx.register_custom_op_symbolic(name, _symbolic(own, usual, opset), opset)
-    try:
+        symbolics[name] = _symbolic(own, usual_symbolic(name, opset), opset)
+    with registering(symbolics, opset):
         yield
-    finally:
-        for name in names:
-            torch.onnx.unregister_custom_op_symbolic(name, opset)
 
 
 def _symbolic(

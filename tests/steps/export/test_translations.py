@@ -29,6 +29,30 @@ def test_a_kept_table_is_the_one_that_torch_makes(registry):
     } == {name: [item.onnx_function for item in found] for name, found in plain.functions.items()}
 
 
+def test_what_a_model_has_registered_with_torchscript_is_there_afterwards():
+    """A rule stands in its place for the time of an export; an export after it finds the model's own again."""
+    import torch
+
+    from onnxbuild.steps.export.automatic import registering, usual_symbolic
+
+    def own(g, x):
+        return x
+
+    def rule(g, x):
+        return x
+
+    torch.onnx.register_custom_op_symbolic("mylib::kept", own, 13)
+    try:
+        with registering({"mylib::kept": rule, "mylib::new": rule}, 13):
+            inside = [usual_symbolic(f"mylib::{name}", 13) for name in ("kept", "new")]
+        after = [usual_symbolic(f"mylib::{name}", 13) for name in ("kept", "new")]
+    finally:
+        torch.onnx.unregister_custom_op_symbolic("mylib::kept", 13)
+
+    assert inside == [rule, rule]
+    assert after == [own, None]
+
+
 def test_what_torch_says_is_told_where_a_rule_leaves_the_call(registry):
     """A rule that steps in for some calls of an operator only does not hide why torch's own translation fails."""
     import torch
