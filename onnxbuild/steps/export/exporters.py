@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +24,10 @@ from onnxbuild.recipe.schema import Dim, Export
 from onnxbuild.steps.export.between import between, find_bounds, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.diagnosis import diagnose, reason
+from onnxbuild.steps.export.filled import Filled
 from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.measure import Problem
+from onnxbuild.steps.export.multiples import simplified
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
@@ -95,7 +97,7 @@ class Trial:
     def find_fixing(self) -> list[str]:
         """Give the lines of the model that make numbers of sizes."""
         if not self.fixing and self.look is not None:
-            with heard(), torch.no_grad():
+            with heard(), torch.no_grad(), simplified():
                 self.fixing = self.look()
         return self.fixing
 
@@ -114,7 +116,7 @@ def run_exporter(
     """
     export = _torchscript if trial.way == "torchscript" else _dynamo
     try:
-        with heard(), torch.no_grad():
+        with heard(), torch.no_grad(), simplified():
             return export(adapter, tuple(values), target, options, work, trial)
     except ExportError:
         raise
@@ -140,7 +142,8 @@ def _dynamo(
     places = Places()
 
     def capture(*, named: bool = False) -> torch.export.ExportedProgram:
-        with kept(places), noticed(places):
+        # Strict mode looks into all that runs beside the model, and does not follow this.
+        with kept(places), noticed(places), nullcontext() if strict else Filled():
             return _capture(adapter, values, target, options, named=named, strict=strict)
 
     program = _keep_sizes(capture(), capture, places, target)
