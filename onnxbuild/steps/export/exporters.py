@@ -33,6 +33,7 @@ from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
 from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
+from onnxbuild.steps.model.settled import numbers_kept
 from onnxbuild.steps.model.user import log_traceback, say
 
 # It says of each of torchvision's operators that torchvision is not installed, at every export.
@@ -143,7 +144,12 @@ def _dynamo(
 
     def capture(*, named: bool = False) -> torch.export.ExportedProgram:
         # Strict mode looks into all that runs beside the model, and does not follow this.
-        with kept(places), noticed(places), nullcontext() if strict else Filled():
+        with (
+            kept(places),
+            noticed(places),
+            numbers_kept(adapter.model),
+            nullcontext() if strict else Filled(),
+        ):
             return _capture(adapter, values, target, options, named=named, strict=strict)
 
     program = _keep_sizes(capture(), capture, places, target)
@@ -292,12 +298,13 @@ def _torchscript(
     trial: Trial,
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
-    with heard() as warned:
+    with heard() as warned, numbers_kept(adapter.model):
         _trace(adapter, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target)
         trial.fixing = converted_sizes(warned)
-    decisions = find_decisions(adapter, values, warned)
+    with numbers_kept(adapter.model):
+        decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":
         places = "".join(f"\n  {place}" for place in decisions)
         raise ExportError(
