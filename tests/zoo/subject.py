@@ -121,12 +121,12 @@ def flatten(value: Any) -> list[Any]:
 
 
 def answers(subject: Subject) -> list[tuple[str, dict[str, Array], list[Array]]]:
-    """Run the model at each size: label, inputs, outputs."""
+    """Run the model at each size: label, inputs, outputs. It is made anew each time: some remember earlier sizes."""
     import torch
 
-    model = subject.build()
     found = []
     for label, sizes in subject.sizes():
+        model = subject.build()
         feed = subject.feed(sizes)
         with torch.no_grad():
             given = flatten(

@@ -22,7 +22,7 @@ from onnxbuild.arrays import Array, ArraysWriter, read_item
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError, ModelError
 from onnxbuild.recipe import dimensions
-from onnxbuild.steps.export.measure import measure
+from onnxbuild.steps.export.measure import Problem, measure
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import Doubt
 from onnxbuild.steps.model.adapter import Adapter
@@ -36,6 +36,15 @@ MOST_VISITS = 16
 
 LARGEST = 64_000_000
 """Elements of the inputs from which on a size is too large to be visited beside the corners."""
+
+SHOWN = 3
+"""Comparisons that a message shows."""
+
+HINT = (
+    "make the model do the same whatever the size, or give the dimension the sizes at which it does:"
+    " `min`, `max`, `multiple_of`"
+)
+"""What helps where a model does other things at other sizes."""
 
 SIZE = re.compile(r"L\['(?:values|flat_args)'\]\[(\d+)\]\.size\(\)\[(\d+)\]")
 """How guards speak of an axis of one of the adapter's inputs; in strict mode these have the second name."""
@@ -133,8 +142,7 @@ def visit(
             f"{exporter} gives a graph that is not the model at {doubt.dim} {doubt.size}, between the sizes that"
             f" are verified ({doubt.why}): {problem.text}",
             where=f"dims.{doubt.dim}",
-            hint="make the model do the same whatever the size, or give the dimension the sizes at which it does:"
-            " `min`, `max`, `multiple_of`",
+            hint=HINT,
         )
 
 
@@ -150,6 +158,29 @@ def choose(doubts: Iterable[Doubt]) -> tuple[list[Doubt], int]:
     rows = itertools.zip_longest(*reasons.values())
     fair = [doubt for row in rows for doubt in row if doubt is not None]
     return fair[:MOST_VISITS], len(fair[MOST_VISITS:])
+
+
+def explain_sizes(
+    error: ExportError, problems: Sequence[Problem], target: Target, doubts: Iterable[Doubt]
+) -> ExportError:
+    """Add to what is wrong at some samples how sizes compare at the example and not there: forward goes another way."""
+    failing = {problem.index for problem in problems if problem.kind != "drift"}
+    if error.where != "export" or not failing or 0 in failing:
+        return error
+    sizes = target.shapes[min(failing)]["sizes"]
+    reasons = {doubt.why: doubt for doubt in doubts if sizes.get(doubt.dim) == doubt.size}
+    # The shorter, the more likely it is of the model's own code, and not of a reshape.
+    told = [
+        f"\n  {why}: true at the example, not at {reasons[why].dim} {reasons[why].size}"
+        for why in sorted(reasons, key=len)[:SHOWN]
+    ]
+    if not told:
+        return error
+    return ExportError(
+        f"{error.what}\n  forward, or what it calls, compares sizes, and may go another way there:{''.join(told)}",
+        where="dims",
+        hint=HINT,
+    )
 
 
 def _name(found: re.Match[str], target: Target) -> str:

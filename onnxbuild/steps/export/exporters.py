@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,16 @@ from onnxbuild.recipe.schema import Dim, Export
 from onnxbuild.steps.export.between import between, find_bounds, guarded
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.diagnosis import diagnose, reason
+from onnxbuild.steps.export.filled import Filled
 from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.measure import Problem
+from onnxbuild.steps.export.multiples import simplified
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
 from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
+from onnxbuild.steps.model.settled import numbers_kept
 from onnxbuild.steps.model.user import log_traceback, say
 
 # It says of each of torchvision's operators that torchvision is not installed, at every export.
@@ -98,7 +101,7 @@ class Trial:
     def find_fixing(self) -> list[str]:
         """Give the lines of the model that make numbers of sizes."""
         if not self.fixing and self.look is not None:
-            with heard(), torch.no_grad():
+            with heard(), torch.no_grad(), simplified():
                 self.fixing = self.look()
         return self.fixing
 
@@ -117,7 +120,7 @@ def run_exporter(
     """
     export = _torchscript if trial.way == "torchscript" else _dynamo
     try:
-        with heard(), torch.no_grad():
+        with heard(), torch.no_grad(), simplified():
             return export(adapter, tuple(values), target, options, work, trial)
     except ExportError:
         raise
@@ -143,7 +146,13 @@ def _dynamo(
     places = Places()
 
     def capture(*, named: bool = False) -> torch.export.ExportedProgram:
-        with kept(places), noticed(places):
+        # Strict mode looks into all that runs beside the model, and does not follow this.
+        with (
+            kept(places),
+            noticed(places),
+            numbers_kept(adapter.model),
+            nullcontext() if strict else Filled(),
+        ):
             return _capture(adapter, values, target, options, named=named, strict=strict)
 
     program = _keep_sizes(capture(), capture, places, target)
@@ -292,12 +301,13 @@ def _torchscript(
     trial: Trial,
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
-    with heard() as warned:
+    with heard() as warned, numbers_kept(adapter.model):
         _trace(adapter, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target, "a trace turned sizes into constants")
         trial.fixing = converted_sizes(warned)
-    decisions = find_decisions(adapter, values, warned)
+    with numbers_kept(adapter.model):
+        decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":
         places = "".join(f"\n  {place}" for place in decisions)
         raise ExportError(

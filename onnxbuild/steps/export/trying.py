@@ -11,7 +11,7 @@ from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
-from onnxbuild.steps.export.between import visit
+from onnxbuild.steps.export.between import explain_sizes, visit
 from onnxbuild.steps.export.blame import find_guilty, tell_guilty, worst
 from onnxbuild.steps.export.diagnosis import explain_check
 from onnxbuild.steps.export.finish import finish
@@ -34,7 +34,9 @@ def try_way(trial: exporters.Trial, subject: Subject) -> Artifact:
     try:
         return _check(model, trial, subject)
     except ExportError as error:
-        raise explain_check(error, trial.find_fixing, trial.changed, draws=trial.draws) from error
+        # Where it is told which sizes compare otherwise, the search for more would take as long as a capture.
+        find = (lambda: trial.fixing) if error.where.startswith("dims") else trial.find_fixing
+        raise explain_check(error, find, trial.changed, draws=trial.draws) from error
 
 
 def blame(trial: exporters.Trial, subject: Subject, seeds: Seeds) -> str:
@@ -80,7 +82,10 @@ def _check(model: ir.Model, trial: exporters.Trial, subject: Subject) -> Artifac
     trial.problems = _measure(work, artifact, target)
     for problem in trial.problems:
         say(f"{trial.way}, sample {problem.index}: {problem.text}")
-    judge(trial.problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
+    try:
+        judge(trial.problems, target.shapes, trial.way, numbers=options.export.exporter == "auto")
+    except ExportError as error:
+        raise explain_sizes(error, trial.problems, target, trial.doubts) from error
     visit(work, work.store.path(artifact), subject.adapter, target, trial.doubts, trial.way)
     return artifact
 

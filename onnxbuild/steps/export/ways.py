@@ -79,7 +79,15 @@ def next_way(export: Export, failed: Sequence[Attempt]) -> Way | None:
     tried = {attempt.way for attempt in failed}
     left = [way for way in ways if way not in tried]
     # What strict mode does otherwise is the capture, which may keep a size open that was fixed. It does not
-    # help where an operator of a captured program has no translation.
-    if any(item.way == "dynamo" and item.reached == "translation" for item in failed):
+    # help where an operator of a captured program has no translation, nor where the model's code goes another
+    # way at some sizes.
+    is_captured = any(
+        item.way == "dynamo"
+        and (
+            item.reached == "translation" or (item.reached == "checks" and item.where[:4] == "dims")
+        )
+        for item in failed
+    )
+    if is_captured:
         left = [way for way in left if way != "dynamo strict"]
     return left[0] if left else None

@@ -22,6 +22,7 @@ from onnxbuild.errors import ModelError
 from onnxbuild.steps.model.caches import PARAMETER, is_transformer
 from onnxbuild.steps.model.flatten import Path, flatten, name_outputs
 from onnxbuild.steps.model.names import match_outputs, name_caches
+from onnxbuild.steps.model.settled import numbers_kept
 from onnxbuild.steps.model.structure import Make, Node, assemble, grow, hints_of
 from onnxbuild.steps.model.tensors import to_numpy, to_torch
 from onnxbuild.steps.model.user import say, user_code
@@ -49,6 +50,7 @@ class Adapter:
         self.inputs = tuple(inputs)
         self.outputs: tuple[str, ...] | None = None
         self.order: tuple[int, ...] = ()
+        self._numbers: set[str] = set()
         self._declared = None if outputs is None else tuple(outputs)
         self._given: tuple[str, ...] = ()
         self._arguments = grow(inputs, constants)
@@ -109,8 +111,12 @@ class Adapter:
             f"{name} {'x'.join(map(str, value.shape)) or 'scalar'}"
             for name, value in zip(self.inputs, values, strict=True)
         )
-        with user_code(f"the model fails on inputs of these shapes ({sizes})"):
+        shapes = f"the model fails on inputs of these shapes ({sizes})"
+        with user_code(shapes), numbers_kept(self.model) as changed:
             found = self.run(values)
+        if new := [name for name in changed if name not in self._numbers]:
+            self._numbers |= set(new)
+            say(f"the model changes {', '.join(new)} when it is called; each call begins anew")
         given = name_caches(name_outputs([path for path, _ in found]), self.inputs)
         if self.outputs is None:
             if not given:
