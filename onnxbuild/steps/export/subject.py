@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
 from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.helping import help_export
+from onnxbuild.steps.export.looping import compile_loops
 from onnxbuild.steps.export.measure import compare
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.spec import ExportOptions
@@ -109,6 +110,16 @@ def help_subject(subject: Subject, why: str) -> Subject | None:
     adapter = subject.adapt(model, options.outputs)
     adapter.predict(subject.trace)
     return Subject(subject.work, options, subject.target, adapter, subject.rules)
+
+
+def compile_subject(subject: Subject, loops: Sequence[str]) -> Subject:
+    """Give the model with the modules compiled that loop over a size at these lines."""
+    model = compile_loops(subject.adapter.model, loops)
+    say(f"compiled for the loops at {', '.join(loops)}")
+    subject.work.notes["loops"] = list(loops)
+    adapter = subject.adapt(model, subject.options.outputs)
+    adapter.predict(subject.trace)
+    return replace(subject, adapter=adapter)
 
 
 def _expect(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
