@@ -71,6 +71,7 @@ RULES = {
     "scan_loops": "onnxbuild.rules.scan_loops.spec:ScanLoops",
     "scatter": "onnxbuild.rules.scatter.spec:Scatter",
     "searchsorted": "onnxbuild.rules.searchsorted.spec:SearchSorted",
+    "size_numbers": "onnxbuild.rules.size_numbers.spec:SizeNumbers",
     "spectral_norm": "onnxbuild.rules.spectral_norm.spec:SpectralNorm",
     "sync_batchnorm": "onnxbuild.rules.sync_batchnorm.spec:SyncBatchNorm",
     "tie_weights": "onnxbuild.rules.tie_weights.spec:TieWeights",

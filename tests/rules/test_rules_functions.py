@@ -170,6 +170,35 @@ def test_plain_functions_are_those_of_torch(kind, dtype):
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_linspace_is_that_of_torch(steps, dtype):
+    """Both ends are exact, one value is the start."""
+    found = plain.TABLE[torch.linspace](-0.3, 1.7, steps, dtype=dtype)
+
+    torch.testing.assert_close(found, torch.linspace(-0.3, 1.7, steps, dtype=dtype))
+    assert plain.TABLE[torch.linspace](0, 5, 3, dtype=torch.int64) is NotImplemented
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"padding": 1, "stride": 2}, {"dilation": (2, 1), "bias": True}]
+)
+def test_a_convolution_by_weights_of_each_sample_is_that_of_torch(options):
+    """The samples of a batch are groups of one image, each with its own weights."""
+    images, weights = torch.randn(1, 6, 7, 8), torch.randn(12, 2, 3, 3)
+    options = options | {"bias": torch.randn(12)} if "bias" in options else options
+
+    found = plain.TABLE[functional.conv2d](images, weights, groups=3, **options)
+
+    torch.testing.assert_close(
+        found, functional.conv2d(images, weights, groups=3, **options), rtol=1e-4, atol=1e-5
+    )
+    assert (
+        plain.TABLE[functional.conv2d](images, weights, groups=3, padding="same") is NotImplemented
+    )
+    assert plain.TABLE[functional.conv2d](images[:, :2], weights) is NotImplemented
+
+
 def test_values_that_are_no_numbers():
     """NaN and infinite values go through as they do in torch."""
     value = torch.tensor([float("nan"), float("inf"), float("-inf"), 0.0, 1.0])

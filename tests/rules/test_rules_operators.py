@@ -303,3 +303,14 @@ def test_what_cannot_be_translated_is_said(function, shapes, rule, opset, said):
     """No graph rather than a wrong one."""
     with pytest.raises(ExportError, match=said):
         export(function, shapes, rule, opset)
+
+
+def test_numbers_that_follow_from_sizes():
+    """What dynamo takes for numbers alone may be computed from a size."""
+
+    def function(x):
+        places, part = torch.arange(x.shape[1]), 1 / x.shape[1]
+        rest = (torch.arange(3) - 9) % x.shape[1]
+        return places + part, places - part, places * part, x.abs() ** part, rest + x[:, :1] * 0
+
+    check(export(function, [["b", "h"]], "size_numbers", 18, "dynamo"), function, [["b", "h"]])

@@ -92,7 +92,99 @@ def _instance_norm(
     )
 
 
+def _linspace(
+    start: Any, end: Any, steps: Any, *, dtype: torch.dtype | None = None, **options: Any
+) -> Any:
+    """Give evenly spaced values, from either end to the middle, as torch does; `steps` may be a size."""
+    kind = torch.get_default_dtype() if dtype is None else dtype
+    if options.pop("out", None) is not None or not kind.is_floating_point:
+        return NotImplemented
+    places = torch.arange(steps, dtype=kind, **options)
+    step = (
+        (end - start) / torch.sym_max(steps - 1, 1)
+        if _is_symbol(steps)
+        else _step(start, end, steps)
+    )
+    half = (steps + 1) // 2
+    return torch.where(places < half, start + step * places, end - step * (steps - 1 - places))
+
+
+def _step(start: Any, end: Any, steps: Any) -> Any:
+    # A size that TorchScript traces is a tensor.
+    gaps = (steps - 1).clamp(min=1) if isinstance(steps, torch.Tensor) else max(steps - 1, 1)
+    return (end - start) / gaps
+
+
+def _diff(
+    input: torch.Tensor,  # noqa: A002
+    n: int = 1,
+    dim: int = -1,
+    prepend: torch.Tensor | None = None,
+    append: torch.Tensor | None = None,
+) -> Any:
+    if n != 1 or input.dtype == torch.bool:
+        return NotImplemented
+    parts = [part for part in (prepend, input, append) if part is not None]
+    whole = torch.cat(parts, dim).transpose(dim, 0)
+    return (whole[1:] - whole[:-1]).transpose(dim, 0)
+
+
+def _take_along_dim(input: torch.Tensor, indices: torch.Tensor, dim: int | None = None) -> Any:  # noqa: A002
+    # It asks whether other sizes are the same, which fixes those that vary.
+    is_spread = any(
+        isinstance(size, int) and size == 1 and axis != (dim or 0) % input.dim()
+        for tensor in (input, indices)
+        for axis, size in enumerate(tensor.shape)
+    )
+    if dim is None or is_spread or input.dim() != indices.dim():
+        return NotImplemented
+    return input.gather(dim, indices)
+
+
+def _conv2d(
+    input: torch.Tensor,  # noqa: A002
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+) -> Any:
+    """Convolve each sample with weights of its own: the batch is the groups of one image, and ONNX's are a number."""
+    is_number = isinstance(groups, int)
+    # On an example's batch of two and more, one image with groups is nothing else.
+    if isinstance(padding, str) or (is_number and (groups == 1 or input.shape[0] != 1)):
+        return NotImplemented
+    outputs, channels, *kernel = weight.shape
+    sizes = [
+        (size + 2 * pad - gap * (width - 1) - 1) // step + 1
+        for size, width, pad, gap, step in zip(
+            input.shape[2:], kernel, _pair(padding), _pair(dilation), _pair(stride), strict=True
+        )
+    ]
+    samples = input.reshape(groups, channels, input.shape[2], input.shape[3])
+    columns = functional.unfold(samples, kernel, dilation, padding, stride)
+    found = weight.reshape(groups, outputs // groups, -1) @ columns
+    found = found.reshape(1, outputs, *sizes)
+    return found if bias is None else found + bias.reshape(1, -1, 1, 1)
+
+
+def _pair(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _is_symbol(value: Any) -> bool:
+    return isinstance(value, torch.SymInt | torch.SymFloat)
+
+
 TABLE: Table = {
+    torch.linspace: _linspace,
+    torch.diff: _diff,
+    torch.Tensor.diff: _diff,
+    torch.take_along_dim: _take_along_dim,
+    torch.Tensor.take_along_dim: _take_along_dim,
+    torch.conv2d: _conv2d,
+    functional.conv2d: _conv2d,
     functional.rms_norm: _rms_norm,
     torch.rms_norm: _rms_norm,
     torch.channel_shuffle: _channel_shuffle,

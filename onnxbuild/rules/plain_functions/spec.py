@@ -12,8 +12,9 @@ from onnxbuild.recipe.rule import Level, Rule
 class PlainFunctions(Rule):
     """Write functions that one of the exporters lacks with functions that both have.
 
-    ``rms_norm``, ``channel_shuffle``, ``threshold``, ``rrelu``, ``celu``, and ``instance_norm`` with running statistics, in layers and
-    calls alike.
+    ``rms_norm``, ``channel_shuffle``, ``threshold``, ``rrelu``, ``celu``, ``instance_norm`` with running statistics, ``diff``,
+    ``take_along_dim``, ``linspace`` of as many values as a size is, and ``conv2d`` with weights for each sample, in layers
+    and calls alike.
     """
 
     level: ClassVar[Level] = "module"

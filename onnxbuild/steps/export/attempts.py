@@ -22,12 +22,13 @@ from onnxbuild.graph.save import put
 from onnxbuild.steps.export import exporters
 from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights
+from onnxbuild.steps.export.fixed import find_loops
 from onnxbuild.steps.export.onnxfile import export_onnx
 from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower
-from onnxbuild.steps.export.subject import Subject, call_once, help_subject, load
+from onnxbuild.steps.export.subject import Subject, call_once, compile_subject, help_subject, load
 from onnxbuild.steps.export.target import read_target
 from onnxbuild.steps.export.trying import blame, try_way
-from onnxbuild.steps.export.ways import DYNAMO_LEAST, Attempt, Way, first_ways, next_way
+from onnxbuild.steps.export.ways import COMPILED, DYNAMO_LEAST, Attempt, Way, first_ways, next_way
 from onnxbuild.steps.model.loading import Seeds
 from onnxbuild.steps.model.program import read_inputs
 from onnxbuild.steps.model.user import say
@@ -55,6 +56,9 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     say(f"forward({subject.adapter.mapping()})")
     trial = _begin(way, options, subject)
     try:
+        if way == COMPILED:
+            loops = [loop for attempt in options.attempts for loop in attempt.loops]
+            subject = compile_subject(subject, tuple(dict.fromkeys(loops)))
         try:
             artifact = try_way(trial, subject)
         except ExportError as error:
@@ -91,6 +95,7 @@ def _go_on(
         where=error.where,
         hint=error.hint,
         doubts=tuple(dict.fromkeys(trial.doubts)),
+        loops=find_loops(trial.fixing),
         reached=trial.reached,
     )
     attempts = (*options.attempts, failed)

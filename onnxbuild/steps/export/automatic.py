@@ -108,6 +108,17 @@ RULES = (
     Automatic(
         "searchsorted", "onnxbuild.rules.searchsorted.run:apply", ("aten::searchsorted.Tensor",)
     ),
+    Automatic(
+        "size_numbers",
+        "onnxbuild.rules.size_numbers.run:apply",
+        (
+            "aten::add.Scalar",
+            "aten::mul.Scalar",
+            "aten::pow.Tensor_Scalar",
+            "aten::remainder.Scalar",
+            "aten::sub.Scalar",
+        ),
+    ),
     Automatic("triangle", "onnxbuild.rules.triangle.run:apply", ("aten::triu", "aten::tril")),
     Automatic(
         "unfold",

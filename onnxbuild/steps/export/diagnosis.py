@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 
 from onnxbuild import rules
 from onnxbuild.errors import ExportError
+from onnxbuild.steps.export.fixed import find_loops
 from onnxbuild.steps.export.known import find_known, rules_for, say_known
 from onnxbuild.steps.export.places import chain, find_place
 from onnxbuild.steps.model.user import describe, user_frames
@@ -35,6 +36,12 @@ PHRASES = (
     r"\s*\(node defined in .*",
 )
 """The same, inside lines or up to the end."""
+
+LOOP_HINT = (
+    "exporters write a loop out as often as it ran: use nn.LSTM, nn.GRU or operations along the axis; or have"
+    " torch.jit.script take the module, which wants the types of arguments that are no tensors; or leave that"
+    " size fixed"
+)
 
 SHOWN = 5
 """Lines and names that are shown of several."""
@@ -81,6 +88,7 @@ def explain_check(
     if is_of_sizes and (fixing := find_fixing()):
         lines = "".join(f"\n  {line}" for line in fixing[:SHOWN])
         what = f"{what}\n  sizes, or other tensors, become numbers here:{lines}"
+        hint = LOOP_HINT if find_loops(fixing) else hint
     elif changed and "is not the model" in what:
         what = f"{what}\n  the model changes {', '.join(changed[:SHOWN])} when it is called, and a graph keeps nothing"
         hint = "give what it keeps from call to call as an input and an output; or compute it anew in each call"

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import onnx
 import onnx.version_converter
 import onnx_ir as ir
 import torch
+from torch import nn
 
 from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError
@@ -22,6 +23,7 @@ from onnxbuild.graph.load import read
 from onnxbuild.recipe import dimensions
 from onnxbuild.recipe.schema import Dim, Export
 from onnxbuild.steps.export.between import between, find_bounds, guarded
+from onnxbuild.steps.export.capturing import capturing
 from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.diagnosis import diagnose, reason
 from onnxbuild.steps.export.filled import Filled
@@ -29,8 +31,17 @@ from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.measure import Problem
 from onnxbuild.steps.export.multiples import simplified
 from onnxbuild.steps.export.spec import ExportOptions
+from onnxbuild.steps.export.tables import unfilled
 from onnxbuild.steps.export.target import Target
-from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
+from onnxbuild.steps.export.ways import (
+    COMPILED,
+    DYNAMO_LEAST,
+    Doubt,
+    Stage,
+    Way,
+    exporter_of,
+    opset_of,
+)
 from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
 from onnxbuild.steps.model.settled import numbers_kept
@@ -65,7 +76,7 @@ def refuse(export: Export) -> None:
 
 def is_converted(way: Way, export: Export) -> bool:
     """True if the exporter cannot write the opset, so that onnx converts what it wrote."""
-    return way != "torchscript" and opset_of(export) < DYNAMO_LEAST
+    return exporter_of(way) != "torchscript" and opset_of(export) < DYNAMO_LEAST
 
 
 MOST_CAPTURES = 3
@@ -118,7 +129,7 @@ def run_exporter(
 
     Raises `ExportError` with the first useful lines of what it said.
     """
-    export = _torchscript if trial.way == "torchscript" else _dynamo
+    export = _torchscript if exporter_of(trial.way) == "torchscript" else _dynamo
     try:
         with heard(), torch.no_grad(), simplified():
             return export(adapter, tuple(values), target, options, work, trial)
@@ -146,13 +157,15 @@ def _dynamo(
     places = Places()
 
     def capture(*, named: bool = False) -> torch.export.ExportedProgram:
-        # Strict mode looks into all that runs beside the model, and does not follow this.
-        with (
-            kept(places),
-            noticed(places),
-            numbers_kept(adapter.model),
-            nullcontext() if strict else Filled(),
-        ):
+        model = adapter.model
+        with ExitStack() as stack:
+            for context in (kept(places), noticed(places), unfilled(model), numbers_kept(model)):
+                stack.enter_context(context)
+            if not strict:
+                # Strict mode knows functions by their identity, follows some by itself, and looks into all
+                # that runs beside the model.
+                stack.enter_context(capturing(model))
+                stack.enter_context(Filled())
             return _capture(adapter, values, target, options, named=named, strict=strict)
 
     program = _keep_sizes(capture(), capture, places, target)
@@ -301,8 +314,14 @@ def _torchscript(
     trial: Trial,
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
-    with heard() as warned, numbers_kept(adapter.model):
-        _trace(adapter, values, target, options.export, path)
+    model = adapter.model
+    with heard() as warned, numbers_kept(model), capturing(model), unfilled(model):
+        # A compiled module cannot be called inside of an exporter's trace; a trace of its own takes it in.
+        is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
+        module = adapter.model if is_compiled else adapter.module
+        if trial.way == COMPILED:
+            module = torch.jit.trace(adapter.module, values, check_trace=False)
+        _trace(module, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target, "a trace turned sizes into constants")
         trial.fixing = converted_sizes(warned)
@@ -323,16 +342,14 @@ def _torchscript(
 
 
 def _trace(
-    adapter: Adapter,
+    module: nn.Module,
     values: tuple[torch.Tensor, ...],
     target: Target,
     export: Export,
     path: str,
 ) -> None:
-    is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
     torch.onnx.export(
-        # A compiled module cannot be called inside a trace; its own graph is what is exported.
-        adapter.model if is_compiled else adapter.module,
+        module,
         values,
         path,
         dynamo=False,

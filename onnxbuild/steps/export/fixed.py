@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,15 @@ from onnxbuild.steps.export.places import innermost, is_of_model
 
 LOGGER = "torch.fx.experimental.symbolic_shapes"
 """Says, at the level INFO and as it happens, that a size has become a number."""
+
+
+LOOP = re.compile(r"^(.*):(\d+) in \w+: (?:for|while)\b")
+"""Of a line of the model as it is shown, where a loop begins there: its file and number."""
+
+
+def find_loops(lines: Iterable[str]) -> tuple[str, ...]:
+    """Give those among ``file:line in function: code`` at which a loop begins."""
+    return tuple(line for line in lines if LOOP.match(line))
 
 
 class _Listener(logging.Handler):

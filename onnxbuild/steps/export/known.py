@@ -59,8 +59,14 @@ KNOWN: Sequence[Known] = (
         hint="register one with `register_fake`; and ONNX needs a translation of the operator besides",
     ),
     Known(
+        name="a number that follows from sizes",
+        pattern=r"Unsupported attribute type: .*SymbolicTensor|argument must be .* not 'SymbolicTensor'",
+        what="an operator gets a number that follows from sizes, where ONNX has a fixed one",
+        hint="compute with a tensor of it, `torch.full((), number)`; or leave that size fixed",
+    ),
+    Known(
         name="operator without a translation",
-        pattern=r"No ONNX function found for <OpOverload\(op='([\w.]+)'|(?:operator '|export operator )([\w:]+)",
+        pattern=r"No ONNX function found for <OpOverload\(op='([\w.]+)'|(?:the operator '|export operator )([\w:]+)",
         what="ONNX has no translation of the operator {0}",
         hint=WRITE_PLAIN,
     ),

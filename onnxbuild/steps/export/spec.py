@@ -12,7 +12,7 @@ from onnxbuild.core.values import plain
 from onnxbuild.recipe.opsets import DEFAULT_OPSET, find_ir, find_opset
 from onnxbuild.recipe.releases import TORCHSCRIPT
 from onnxbuild.recipe.schema import Dim, Export, Input, Model, Recipe
-from onnxbuild.steps.export.ways import Attempt, Way, first_ways, next_way
+from onnxbuild.steps.export.ways import Attempt, Way, exporter_of, first_ways, next_way
 from onnxbuild.steps.reference.spec import bare_inputs, model_libraries
 
 RUN = "onnxbuild.steps.export.run:export"
@@ -125,7 +125,7 @@ def attempt_again(options: ExportOptions, failed: Attempt) -> Output | None:
 def lower(options: ExportOptions, way: Way) -> ExportOptions:
     """Give the options of a way that does not write the highest opset of the target, where that is what is asked."""
     opset = options.export.opset
-    if not options.is_highest or way != "torchscript" or not isinstance(opset, int):
+    if not options.is_highest or exporter_of(way) != "torchscript" or not isinstance(opset, int):
         return options
     return changed(options, export=changed(options.export, opset=min(opset, TORCHSCRIPT[-1])))
 

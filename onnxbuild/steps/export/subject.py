@@ -15,6 +15,7 @@ from onnxbuild.core.ports import Work
 from onnxbuild.errors import ExportError, StepError
 from onnxbuild.steps.export.changes import noticed
 from onnxbuild.steps.export.helping import help_export
+from onnxbuild.steps.export.looping import compile_loops
 from onnxbuild.steps.export.measure import compare
 from onnxbuild.steps.export.rules import Rules
 from onnxbuild.steps.export.spec import ExportOptions
@@ -119,6 +120,16 @@ def help_subject(subject: Subject, why: str) -> Subject | None:
         return None
     say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
     subject.rules.add(fired)
+    return replace(subject, adapter=adapter)
+
+
+def compile_subject(subject: Subject, loops: Sequence[str]) -> Subject:
+    """Give the model with the modules compiled that loop over a size at these lines."""
+    model = compile_loops(subject.adapter.model, loops)
+    say(f"compiled for the loops at {', '.join(loops)}")
+    subject.work.notes["loops"] = list(loops)
+    adapter = subject.adapt(model, subject.options.outputs)
+    adapter.predict(subject.trace)
     return replace(subject, adapter=adapter)
 
 

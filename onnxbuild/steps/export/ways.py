@@ -18,7 +18,10 @@ def opset_of(export: Export) -> int:
     return export.opset if isinstance(export.opset, int) else DEFAULT_OPSET
 
 
-Way: TypeAlias = Literal["dynamo", "torchscript", "dynamo strict"]
+COMPILED: Literal["torchscript compiled"] = "torchscript compiled"
+"""TorchScript, the modules that loop over a size compiled."""
+
+Way: TypeAlias = Literal["dynamo", "torchscript", "dynamo strict", "torchscript compiled"]
 """An exporter, and how it is called."""
 
 Stage: TypeAlias = Literal["capture", "translation", "checks"]
@@ -50,6 +53,9 @@ class Attempt:
     reached: Stage = "capture"
     """Where it ended."""
 
+    loops: tuple[str, ...] = ()
+    """Lines of the model at which a loop makes a number of a size."""
+
 
 def exporter_of(way: Way) -> str:
     """Name the exporter of a way: ``dynamo`` or ``torchscript``."""
@@ -69,8 +75,8 @@ def first_ways(export: Export) -> tuple[tuple[Way, ...], str]:
         return ("torchscript",), "dynamo takes no custom_opsets"
     if opset < DYNAMO_LEAST:
         reason = f"dynamo writes no opset below {DYNAMO_LEAST}"
-        return ("torchscript", dynamo, *strict), reason
-    return (dynamo, "torchscript", *strict), "dynamo first, the others where it fails"
+        return ("torchscript", dynamo, *strict, COMPILED), reason
+    return (dynamo, "torchscript", *strict, COMPILED), "dynamo first, the others where it fails"
 
 
 def next_way(export: Export, failed: Sequence[Attempt]) -> Way | None:
@@ -90,4 +96,7 @@ def next_way(export: Export, failed: Sequence[Attempt]) -> Way | None:
     )
     if is_captured:
         left = [way for way in left if way != "dynamo strict"]
+    # A loop over a size stays one where it is compiled, and in no other way that is left.
+    loops = any(item.loops for item in failed)
+    left = [way for way in left if way != ("dynamo strict" if loops else COMPILED)]
     return left[0] if left else None

@@ -66,7 +66,7 @@ BROKEN = {
         ["in place"], "clone()"),
     "pointer": ("return x * 2 if x.data_ptr() else x", ("dynamo",),
         ["where a tensor lies in memory", "net.py:25"], "`is`"),
-    "cached": ("self.mask(x.shape[0]); return x", ("dynamo",),
+    "key": ("return x * {2: 3.0}.get(x.shape[0], 1.0)", ("dynamo",),
         ["looks something up by a size", "net.py:25"], "largest size"),
 }  # fmt: skip
 STATE = "self.seen.add_(x.sum(0).detach()); return x + self.seen"
@@ -74,7 +74,6 @@ STATE = "self.seen.add_(x.sum(0).detach()); return x + self.seen"
 
 def write(bench, body):
     text = textwrap.dedent(HEAD) + textwrap.indent(body, " " * 8) + "\n"
-    text += "\n    @functools.lru_cache\n    def mask(self, n):\n        return torch.ones(n)\n"
     bench.write("net.py", text)
 
 

@@ -49,6 +49,14 @@ def test_each_failure_has_a_name_of_its_own():
             "aten.grid_sampler_3d",
         ),
         (
+            (
+                "GraphConstructionError: Error when calling operator '::Conv' with args (…)\n"
+                "TypeError: Unsupported attribute type: '<class 'torch.onnx._internal.exporter._tensors.SymbolicTensor'>'"
+            ),
+            "a number that follows from sizes",
+            "where ONNX has a fixed one",
+        ),
+        (
             "UnsupportedOperatorException: aten._sparse_addmm.default",
             "operator that cannot be followed",
             "aten._sparse_addmm",

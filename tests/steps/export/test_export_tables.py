@@ -45,6 +45,16 @@ NET = """
                 self.cos = table(x.shape[1], 1.0 / x.shape[1])
             return x * self.cos[: x.shape[1]]
 
+    class Grid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.grids, self.made_for = [torch.empty(0)], None
+
+        def forward(self, x):
+            if self.grids[0].shape[:1] != x.shape[1:2] or self.made_for != x.shape[1]:
+                self.grids[0], self.made_for = table(x.shape[1], 1.0 / x.shape[1]), x.shape[1]
+            return x * self.grids[0]
+
     class Inside(nn.Module):
         def __init__(self):
             super().__init__()
@@ -77,6 +87,18 @@ def test_a_table_that_changes_with_the_longest_input_stays(bench, capsys):
         bench.export("net.py:ByLongest", INPUTS, exporter="torchscript")
 
     assert "filled for the largest" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_a_table_that_each_size_replaces_is_computed_in_the_graph(bench, exporter, capsys):
+    """A grid that is kept for one size, in a list, and made anew for another, holds at every size."""
+    bench.write("net.py", NET)
+
+    exported = bench.export("net.py:Grid", INPUTS, exporter=exporter)
+
+    assert exported.worst() < 1e-6
+    assert "made anew for each size, and so not kept: grids.0" in capsys.readouterr().out
+    assert "tables" not in exported.notes
 
 
 def test_a_model_without_tables_is_called_once(bench):

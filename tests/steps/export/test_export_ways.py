@@ -88,21 +88,27 @@ def test_ways_have_an_order(export, reached, ways):
     assert order(export, *reached) == ways
 
 
+def test_a_loop_over_a_size_is_compiled_last():
+    """Where a loop has fixed a size, strict mode cannot help, and a compiled loop can."""
+    failed = [
+        Attempt(way="dynamo", what="", reached="checks", loops=("net.py:3 in forward: for …",))
+    ]
+
+    assert next_way(Export(), failed) == "torchscript"
+    failed.append(Attempt(way="torchscript", what="", reached="checks"))
+    assert next_way(Export(), failed) == "torchscript compiled"
+
+
 STRICT_ONLY = """
-    import functools
     import torch
     from torch import nn
 
     class Net(nn.Module):
-        @functools.lru_cache
-        def mask(self, n):
-            return torch.tril(torch.ones(n, n))
-
         def forward(self, x):
-            mask = self.mask(x.shape[0])
-            if torch.jit.is_tracing():
+            size = x.shape[0]
+            if torch.jit.is_tracing() or not isinstance(size, int):
                 raise ValueError("cannot be traced")
-            return mask @ x
+            return torch.tril(torch.ones(size, size)) @ x
 """
 
 SCRIPT_ONLY = """

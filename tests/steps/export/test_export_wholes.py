@@ -10,20 +10,31 @@ from onnxbuild.steps.export.wholes import Places, kept
 
 EVEN = """
     import math
+    import functools
     import torch
+
+    @functools.lru_cache
+    def table(size):
+        return torch.arange(size)
 
     class Even(torch.nn.Module):
         def forward(self, x):
             height = int(math.ceil(x.shape[2] / 2) * 2)
             width = int(x.shape[3] * 1.5)
-            scale = float(x.shape[3]) / 10
+            scale = float(x.shape[3]) / 10 * math.sqrt(x.shape[2]) + math.log(x.shape[3])
+            torch._check_tensor_all(x.abs() < 1e9)
+            ramp = table(x.shape[3]) * (1.0 / x.shape[3])
+            x = x * ramp
             return scale * torch.nn.functional.interpolate(x, size=(height, width))
 """
 
 
 @pytest.mark.e2e
 def test_a_size_that_goes_through_int_stays_dynamic(bench):
-    """`int(math.ceil(size / 2) * 2)` follows the size, odd ones and ones between the corners too."""
+    """`int(math.ceil(size / 2) * 2)` follows the size, odd ones and ones between the corners too.
+
+    So do roots and logarithms, products of tensors and numbers, and what is kept by size.
+    """
     bench.write("net.py", EVEN)
 
     result = bench.export(

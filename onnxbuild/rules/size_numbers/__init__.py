@@ -1,0 +1,1 @@
+"""Compute with numbers that follow from sizes."""
