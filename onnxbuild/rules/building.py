@@ -129,6 +129,16 @@ class Builder:
         ]
         return parts[0] if len(parts) == 1 else self.Concat(*parts, axis=0)
 
+    def product(self, sizes: Sequence[Any]) -> Size:
+        """Multiply sizes, numbers and values."""
+        result: Any = 1
+        for size in sizes:
+            if isinstance(result, int) and isinstance(size, int):
+                result *= size
+            else:
+                result = self.Mul(self.ints([result]), self.ints([size]))
+        return result
+
     def as_int(self, value: Any) -> ir.Value:
         """Give a number or value as int64."""
         if not isinstance(value, ir.Value):

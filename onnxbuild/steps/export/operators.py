@@ -223,10 +223,7 @@ def record(translation: Translation, overload: Any, opset: int) -> Callable[...,
         recorder = evaluator.default()
         found = call(translation, Builder(opset, "dynamo"), overload._schema, values, keywords)
         if found is NotImplemented:
-            raise ExportError(
-                f"the rule {translation.rule!r} does not translate this call of {translation.operator}",
-                where=f"replace.{translation.rule}",
-            )
+            return found
         translation.places.append(recorder.nodes)
         check_nodes(recorder.nodes, opset, translation.rule)
         for identifier, written in recorder.functions.items():

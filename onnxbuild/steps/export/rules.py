@@ -93,6 +93,9 @@ class Rules:
 
         for name, translation in used.items():
             places = describe_places(translation)
+            if not places:
+                # It has left every call to the exporter.
+                continue
             rule = {"name": translation.rule, "level": "operator"}
             why = f"{exporter} cannot translate {name} in opset {opset}"
             self._automatic.append(replace.account(rule, places) | {"why": why})

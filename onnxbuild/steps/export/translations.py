@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from onnxbuild.errors import ExportError
 from onnxbuild.steps.model.user import describe, say
 
 
@@ -68,15 +69,34 @@ def added(entries: Sequence[Entry]) -> Iterator[None]:
 
 def _add(table: Any, entry: Entry) -> None:
     usual = [item for item in table.get_decomps(entry.overload) if not item.is_complex]
+    own = usual[0].onnx_function if usual else None
     translate = entry.translate
-    if entry.only_missing:
-        if usual:
-            translate = _first(usual[0].onnx_function, translate)
-        elif table.is_registered(entry.overload) or _is_composed(entry):
-            return
+    if not entry.only_missing:
+        translate = _unless_left(translate, own)
+    elif own is not None:
+        translate = _first(own, translate)
+    elif table.is_registered(entry.overload) or _is_composed(entry):
+        return
     table.register_op(entry.overload, translate, is_complex=False)
     if not entry.only_missing:
         table.register_op(entry.overload, translate, is_complex=True)
+
+
+def _unless_left(other: Callable[..., Any], usual: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Translate by something else than what torch has, but for the calls that it leaves."""
+
+    def translate(*values: Any, **keywords: Any) -> Any:
+        found = other(*values, **keywords)
+        if found is not NotImplemented:
+            return found
+        if usual is None:
+            raise ExportError(
+                f"{other.__name__} leaves a call that dynamo cannot translate", where="replace"
+            )
+        return usual(*values, **keywords)
+
+    translate.__name__ = other.__name__
+    return translate
 
 
 def _first(usual: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
