@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from onnxscript import evaluator, values
 from torch.onnx._internal.exporter._building import OpRecorder
 from torch.onnx._internal.exporter._tensors import SymbolicTensor
-from translating import check, export
+from translating import check, check_all, export
 
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder
@@ -84,14 +84,16 @@ def test_types_are_those_that_operators_declare():
     ]  # fmt: skip
 
 
-def hidden(m):
-    """Whole rows hidden by the least number, which is not minus infinity."""
-    return torch.where(m[..., :1] > 0, torch.finfo(torch.float32).min, m)
-
-
 def infinite_maximum(x):
     return torch.cummax(torch.where(x > 0.5, torch.full_like(x, float("-inf")), x), 1)
 
+
+def scores_of(hidden, q, k, v, m):
+    """Hide by numbers, as models do that make their masks themselves."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.where(m > 0.8, m, hidden))
+
+
+LEAST = torch.finfo(torch.float32).min
 
 CASES = {
     "affine_grid": ("affine_grid", lambda t, x: F.affine_grid(t, x.shape, align_corners=False), [["b", 2, 3], IMAGE]),
@@ -146,12 +148,12 @@ CASES = {
         "plain_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, attn_mask=m, scale=0.3),
         [*ATTENTION, ["b", 1, "h", "h"]],
     ),
-    "attention_hidden": (
-        "plain_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, attn_mask=hidden(m)),
-        [*ATTENTION, ["b", 1, "h", "h"]],
-    ),
     # With this threshold some rows are masked whole.
     "attention_mask": ("plain_attention", mask_of, [*ATTENTION, ["b", 1, "h", "h"]]),
+    "attention_infinite": (
+        "plain_attention", lambda *values: scores_of(float("-inf"), *values), [*ATTENTION, ["b", 1, "h", "h"]],
+    ),
+    "attention_least": ("plain_attention", lambda *values: scores_of(LEAST, *values), [*ATTENTION, ["b", 1, "h", "h"]]),
     "attention_grouped": (
         "plain_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),
         [["b", 4, "h", 4], ["b", 2, "h", 4], ["b", 2, "h", 4]],
@@ -189,6 +191,12 @@ CASES = {
     "index_put_written": (
         "scatter", lambda x, i, s: x.clone().index_put_((i,), s, accumulate=True), [[6, "w"], ["h", torch.int64], ["w"]],
     ),
+    "index_put_mask": ("scatter", lambda x, m, s: x.index_put((m,), s), [["b", "h", 4], ["b", "h", torch.bool], [4]]),
+    "index_put_mask_one": ("scatter", lambda x, m: x.index_put((m,), x.sum()), [["b", "h"], ["b", "h", torch.bool]]),
+    "index_put_mask_add": (
+        "scatter", lambda x, m, s: x.index_put((m,), s, accumulate=True), [["b", "h", 4], ["b", torch.bool], [4]],
+    ),
+    "masked_scatter": ("scatter", lambda x, m, s: x.masked_scatter(m, s), [["b", "h"], ["h", torch.bool], ["b", "h"]]),
     "searchsorted": (
         "searchsorted", lambda s, x: torch.searchsorted(s.sort(-1).values, x), [["b", 5], ["b", "h"]],
     ),
@@ -215,28 +223,27 @@ SAMPLED = {
 }
 
 
-@pytest.mark.parametrize("opset", [11, 18])
-@pytest.mark.parametrize("name", CASES)
-def test_a_translation_is_right_at_every_size(name, opset):
-    """The graph gives torch's numbers where it was traced and elsewhere."""
-    rule, function, shapes = CASES[name]
+@pytest.mark.parametrize("opset", [9, 11, 18])
+@pytest.mark.parametrize("rule", dict.fromkeys(case[0] for case in CASES.values()))
+def test_a_translation_is_right_at_every_size(rule, opset):
+    """The graph gives torch's numbers where it was traced and elsewhere, in the least opset that there is too."""
+    if rule == "unique" and opset == 9:
+        pytest.skip("opset 9 has no such operator")
+    cases = {name: case[1:] for name, case in CASES.items() if case[0] == rule}
 
-    check(export(function, shapes, rule, opset), function, shapes)
-
-
-OLD = [name for name in CASES if name != "unique"]
-
-
-@pytest.mark.parametrize("name", OLD)
-def test_a_translation_needs_no_more_than_opset_9(name):
-    """What torch and older runtimes have least of is enough."""
-    rule, function, shapes = CASES[name]
-
-    check(export(function, shapes, rule, 9), function, shapes)
+    check_all(cases, rule, opset)
 
 
-@pytest.mark.parametrize("name", SAMPLED)
-@pytest.mark.parametrize("opset", [9, 13])
+@pytest.mark.parametrize(
+    ("name", "opset"),
+    [
+        *((name, 9) for name in SAMPLED),
+        # What newer opsets have is used in each mode alike.
+        ("bilinear-zeros-False", 13),
+        ("nearest-reflection-True", 13),
+        ("bicubic-border-False", 13),
+    ],
+)
 def test_grids_are_sampled_in_every_mode(name, opset):
     """All modes and paddings, also outside of the image."""
     mode, padding, corners = SAMPLED[name]
@@ -246,6 +253,25 @@ def test_grids_are_sampled_in_every_mode(name, opset):
 
     shapes = [IMAGE, ["b", 3, 4, 2]]
     check(export(sample, shapes, "grid_sample", opset), sample, shapes)
+
+
+def test_places_are_written_in_opsets_without_such_an_operator():
+    """Rows, columns and parts that a model sets, in the opsets where TorchScript has nothing for that."""
+
+    def put(x, i):
+        x = x.clone()
+        x[1] = x[0] * 2
+        x[:, 1] = x[:, 0]
+        x[1:, 2] = 7.0
+        x[:, torch.tensor([0, 2])] = 5.0
+        x[..., 1:3] = x[..., :2] + 1
+        i = (i > 2).long()
+        return x.index_put((i, i), x[:1, 0])
+
+    cases = {"put": (put, [["h", 5], ["b", torch.int64]])}
+
+    check_all(cases, "scatter", 9)
+    check_all(cases, "scatter", 10)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
@@ -269,19 +295,11 @@ def test_dynamo_takes_the_same_translations():
         "median",
         "searchsorted",
         "scatter_mean",
+        "attention_mask",
+        "attention_infinite",
     ]
-    shapes = [shape for name in names for shape in CASES[name][2]]
 
-    def function(*values):
-        left, found = list(values), []
-        for name in names:
-            taken = [left.pop(0) for _ in CASES[name][2]]
-            result = CASES[name][1](*taken)
-            found += list(result) if isinstance(result, tuple) else [result]
-        return tuple(found)
-
-    rules = sorted({CASES[name][0] for name in names})
-    check(export(function, shapes, rules, 18, "dynamo"), function, shapes)
+    check_all({name: CASES[name][1:] for name in names}, [CASES[n][0] for n in names], 18, "dynamo")
 
 
 @pytest.mark.parametrize(

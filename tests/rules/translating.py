@@ -44,7 +44,7 @@ def export(
     exporter: str = "torchscript",
 ) -> onnx.ModelProto:
     """Export with the rule, or rules, alone, its dimensions with names dynamic; the rule must have been used."""
-    rules = [rule] if isinstance(rule, str) else rule
+    rules = [rule] if isinstance(rule, str) else sorted(set(rule))
     translations = [item for name in rules for item in translations_of(name)]
     known = [item for item in translations if _is_known(item)]
     values = make(shapes, SIZES[0], 0)
@@ -71,10 +71,32 @@ def export(
     return onnx.load_from_string(file.getvalue())
 
 
-def check(
-    model: onnx.ModelProto, function: Callable[..., Any], shapes: Sequence[Sequence[Any]]
+def check_all(
+    cases: Mapping[str, tuple[Callable[..., Any], Sequence[Sequence[Any]]]],
+    rule: str | Sequence[str],
+    opset: int,
+    exporter: str = "torchscript",
 ) -> None:
-    """Run the model at the traced sizes and at others, and compare with torch."""
+    """Export functions, each with the shapes of its inputs, as one graph, and compare each with torch."""
+    shapes = [shape for _, own in cases.values() for shape in own]
+
+    def function(*values: torch.Tensor) -> Any:
+        left, found = list(values), []
+        for call, own in cases.values():
+            result = call(*[left.pop(0) for _ in own])
+            found += list(result) if isinstance(result, tuple) else [result]
+        return tuple(found)
+
+    check(export(function, shapes, rule, opset, exporter), function, shapes, " ".join(cases))
+
+
+def check(
+    model: onnx.ModelProto,
+    function: Callable[..., Any],
+    shapes: Sequence[Sequence[Any]],
+    told: str = "",
+) -> None:
+    """Run the model at the traced sizes and at others, and compare with torch; `told` is what the outputs are of."""
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     session = onnxruntime.InferenceSession(
@@ -88,10 +110,11 @@ def check(
         wanted = wanted if isinstance(wanted, tuple) else (wanted,)
         feeds = {f"input_{n}": value.numpy() for n, value in enumerate(values)}
         found = session.run(None, {name: value for name, value in feeds.items() if name in taken})
-        for mine, theirs in zip(found, wanted, strict=True):
-            assert mine.shape == tuple(theirs.shape), sizes
-            assert mine.dtype == theirs.numpy().dtype
-            np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-3, atol=1e-4)
+        for number, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
+            where = f"output {number} of {told} at {sizes}"
+            assert mine.shape == tuple(theirs.shape), where
+            assert mine.dtype == theirs.numpy().dtype, where
+            np.testing.assert_allclose(mine, theirs.numpy(), 1e-3, 1e-4, err_msg=where)
 
 
 def make(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxbuild.rules.building import Builder
+from onnxbuild.rules.sampling import Sampler, linear, round_even
 
 BILINEAR, NEAREST, BICUBIC = range(3)
-ZEROS, BORDER, REFLECTION = range(3)
 SHARPNESS = -0.75
 """The constant of torch's cubic convolution."""
 
@@ -36,7 +35,7 @@ def sample(
 ) -> ir.Value:
     """Sample [N, C, *sizes] at a grid [N, *places, axes] whose last axis counts from the last of the sizes."""
     axes = op.rank(x) - 2
-    sampler = _Sampler(op, x, padding_mode, align_corners=align_corners)
+    sampler = Sampler(op, x, padding_mode, align_corners=align_corners)
     places = []
     for axis in range(axes):
         # The grid's last axis is x, y, z: the image's axes from the last.
@@ -45,118 +44,15 @@ def sample(
         places.append(sampler.unnormalize(op.squeeze(one, [axes + 1]), axis))
     if interpolation_mode == NEAREST:
         found = sampler.gather(
-            [_round(op, sampler.pad(place, axis)) for axis, place in enumerate(places)]
+            [round_even(op, sampler.pad(place, axis)) for axis, place in enumerate(places)]
         )
     elif interpolation_mode == BILINEAR:
         padded = [sampler.pad(place, axis) for axis, place in enumerate(places)]
-        found = sampler.weigh([_linear(op, place) for place in padded])
+        found = sampler.weigh([linear(op, place) for place in padded])
     else:
         found = sampler.weigh([_cubic(op, place) for place in places], pad=True)
     # Gathered with the channels last.
     return op.Transpose(found, perm=[0, axes + 1, *range(1, axes + 1)])
-
-
-class _Sampler:
-    """An image laid out as one row of pixels, channels last."""
-
-    def __init__(self, op: Builder, x: ir.Value, padding: int, *, align_corners: bool) -> None:
-        self.op = op
-        self.axes = op.rank(x) - 2
-        self.padding = padding
-        self.align_corners = align_corners
-        self.dtype = x.dtype or ir.DataType.FLOAT
-        self.x = x
-        sizes = [op.ints([op.size(x, axis + 2)]) for axis in range(self.axes)]
-        self.whole = sizes
-        self.sizes = [op.cast(size, self.dtype) for size in sizes]
-        channels_last = op.Transpose(x, perm=[0, *range(2, self.axes + 2), 1])
-        self.pixels = op.reshape(channels_last, [-1, op.size(x, 1)])
-        images = op.arange(op.size(x, 0))
-        area = sizes[0]
-        for size in sizes[1:]:
-            area = op.Mul(area, size)
-        self.starts = op.reshape(op.Mul(images, area), [-1] + [1] * self.axes)
-
-    def unnormalize(self, place: ir.Value, axis: int) -> ir.Value:
-        """Give a place in [-1, 1] in pixels."""
-        op, size = self.op, self.sizes[axis]
-        one, half = op.like(1.0, self.x), op.like(0.5, self.x)
-        if self.align_corners:
-            return op.Mul(op.Mul(op.Add(place, one), half), op.Sub(size, one))
-        return op.Mul(op.Sub(op.Mul(op.Add(place, one), size), one), half)
-
-    def pad(self, place: ir.Value, axis: int) -> ir.Value:
-        """Bring a place into the image, as the padding says."""
-        if self.padding == ZEROS:
-            return place
-        if self.padding == REFLECTION:
-            place = self._reflect(place, axis)
-        return self._clip(place, axis)
-
-    def _clip(self, place: ir.Value, axis: int) -> ir.Value:
-        op = self.op
-        last = op.Sub(self.sizes[axis], op.like(1.0, self.x))
-        return op.Max(op.Min(place, last), op.like(0.0, self.x))
-
-    def _reflect(self, place: ir.Value, axis: int) -> ir.Value:
-        op, size = self.op, self.sizes[axis]
-        one, half = op.like(1.0, self.x), op.like(0.5, self.x)
-        low = op.like(0.0 if self.align_corners else -0.5, self.x)
-        span = op.Max(op.Sub(size, one), one) if self.align_corners else size
-        way = op.Abs(op.Sub(place, low))
-        turns = op.Floor(op.Div(way, span))
-        rest = op.Sub(way, op.Mul(turns, span))
-        is_even = op.Less(
-            op.Sub(turns, op.Mul(op.Floor(op.Mul(turns, half)), op.like(2.0, self.x))), half
-        )
-        return op.Add(op.Where(is_even, rest, op.Sub(span, rest)), low)
-
-    def gather(self, places: Sequence[ir.Value]) -> ir.Value:
-        """Give the pixels at whole places; zeros outside of the image where the padding says so."""
-        op = self.op
-        index = None
-        inside = None
-        for axis, place in enumerate(places):
-            kept = self._clip(place, axis)
-            whole = op.cast(kept, ir.DataType.INT64)
-            index = whole if index is None else op.Add(op.Mul(index, self.whole[axis]), whole)
-            if self.padding == ZEROS:
-                moved = op.Abs(op.Sub(place, kept))
-                # Whole numbers: what was moved at all was moved by 1 at least.
-                stays = op.Less(moved, op.like(0.5, self.x))
-                inside = stays if inside is None else op.And(inside, stays)
-        assert index is not None  # noqa: S101 - an image has axes
-        found = op.Gather(self.pixels, op.Add(index, self.starts), axis=0)
-        if inside is None:
-            return found
-        return op.where(op.unsqueeze(inside, [self.axes + 1]), found, 0.0)
-
-    def weigh(
-        self, lines: Sequence[Sequence[tuple[ir.Value, ir.Value]]], *, pad: bool = False
-    ) -> ir.Value:
-        """Add up the pixels at all combinations of the axes' places, each with the product of its weights."""
-        op = self.op
-        total = None
-        for corner in itertools.product(*lines):
-            places = [place for place, _ in corner]
-            if pad:
-                places = [self.pad(place, axis) for axis, place in enumerate(places)]
-                places = [_round(op, place) for place in places]
-            weight = corner[0][1]
-            for _, other in corner[1:]:
-                weight = op.Mul(weight, other)
-            part = op.Mul(self.gather(places), op.unsqueeze(weight, [self.axes + 1]))
-            total = part if total is None else op.Add(total, part)
-        assert total is not None  # noqa: S101 - an image has axes
-        return total
-
-
-def _linear(op: Builder, place: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
-    """Give the two whole places around one, and their weights."""
-    low = op.Floor(place)
-    part = op.Sub(place, low)
-    one = op.like(1.0, place)
-    return [(low, op.Sub(one, part)), (op.Add(low, one), part)]
 
 
 def _cubic(op: Builder, place: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
@@ -174,14 +70,3 @@ def _cubic(op: Builder, place: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
             weight = op.Add(op.Mul(weight, distance), op.like(term, place))
         found.append((op.Add(low, op.like(float(offset), place)), weight))
     return found
-
-
-def _round(op: Builder, place: ir.Value) -> ir.Value:
-    """Round to the nearest whole number; halves go to the even one, as torch has it."""
-    if op.has("Round"):
-        return op.Round(place)
-    half, two = op.like(0.5, place), op.like(2.0, place)
-    moved = op.Add(place, half)
-    up = op.Floor(moved)
-    odd = op.Sub(up, op.Mul(op.Floor(op.Div(up, two)), two))
-    return op.Where(op.Less(up, moved), up, op.Sub(up, odd))

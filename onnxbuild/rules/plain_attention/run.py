@@ -9,17 +9,57 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxbuild.core.values import build
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder
+from onnxbuild.rules.plain_attention.spec import PlainAttention
 
 FINITE = float(np.finfo(np.float32).min)
-"""What is below is minus infinity. Models mask with this number itself: a row of it has even weights, as in torch."""
+"""What is below is minus infinity. Models write this number itself into masks, and torch counts it like others."""
+
+OWN = {"torchscript": 14, "dynamo": 0}
+"""The opset from which on an exporter has a translation of its own."""
+
+FUSED = 23
+"""The opset from which on dynamo writes the operator Attention."""
+
+RIGHT = {"torchscript": 14, "dynamo": FUSED}
+"""The opset from which on that translation gives zeros for a row that a boolean mask hides whole, as torch does."""
 
 
 def apply(options: Mapping[str, Any]) -> Mapping[str, Callable[..., Any]]:
     """Give the translations."""
-    del options
-    return {"aten::scaled_dot_product_attention": attention}
+    rule = build(PlainAttention, options)
+    return {
+        "aten::scaled_dot_product_attention": attention_if_wrong if rule.only_wrong else attention
+    }
+
+
+def attention_if_wrong(
+    op: Builder,
+    query: ir.Value,
+    key: ir.Value,
+    value: ir.Value,
+    attn_mask: ir.Value | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """Leave what the exporter writes rightly.
+
+    Of a floating mask that hides a row whole dynamo and TorchScript make NaN, and the operator Attention of onnxruntime gives
+    zeros for the least number too. dynamo makes a mean of a boolean one, below opset 23.
+    """
+    since = OWN if attn_mask is None else RIGHT
+    is_float = attn_mask is not None and attn_mask.dtype != ir.DataType.BOOL
+    is_fused = op.exporter == "dynamo" and op.opset >= FUSED
+    if not is_float and op.opset >= since[op.exporter] and (is_fused or not enable_gqa):
+        return NotImplemented
+    return attention(
+        op, query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )  # fmt: skip
 
 
 def attention(
@@ -55,12 +95,20 @@ def attention(
     if keep is not None:
         scores = op.where(keep, scores, float("-inf"))
     last = max(op.rank(query), rank) - 1
-    weights = op.Softmax(scores, axis=last)
-    if attn_mask is not None:
-        highest = op.reduce("ReduceMax", scores, [last], keepdims=True)
-        is_empty = op.Less(op.cast(highest, ir.DataType.FLOAT), op.constant(FINITE))
-        weights = op.where(is_empty, op.like(0.0, query), weights)
-    return op.MatMul(weights, value)
+    result = op.MatMul(op.Softmax(scores, axis=last), value)
+    if attn_mask is None:
+        return result
+    return op.where(_hides(op, attn_mask), op.like(0.0, query), result)
+
+
+def _hides(op: Builder, mask: ir.Value) -> ir.Value:
+    """Say of each row of a mask whether it hides all, the last axis as 1."""
+    last = op.rank(mask) - 1
+    number = op.cast(mask, ir.DataType.FLOAT)
+    highest = op.reduce("ReduceMax", number, [last], keepdims=True)
+    if mask.dtype == ir.DataType.BOOL:
+        return op.Not(op.cast(highest, ir.DataType.BOOL))
+    return op.Less(highest, op.constant(FINITE))
 
 
 def _scale(op: Builder, query: ir.Value, scale: Any) -> ir.Value:

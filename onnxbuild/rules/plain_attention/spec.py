@@ -14,3 +14,6 @@ class PlainAttention(Rule):
 
     level: ClassVar[Level] = "operator"
     run: ClassVar[str] = "onnxbuild.rules.plain_attention.run:apply"
+
+    only_wrong: bool = False
+    """Leave calls of which the exporter's own translation is right."""

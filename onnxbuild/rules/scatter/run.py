@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxbuild.errors import ExportError
 from onnxbuild.rules.building import Builder
-
-SINCE = {"add": 16, "mul": 16, "max": 18, "min": 18}
-"""The opset from which on `ScatterElements` has a reduction."""
+from onnxbuild.rules.scatter.adding import SINCE, index_add
+from onnxbuild.rules.scatter.putting import index_put, masked_scatter
 
 KINDS = {"sum": "add", "mean": "add", "prod": "mul", "amax": "max", "amin": "min"}
 """By what torch calls a reduction, what ONNX does."""
@@ -27,6 +26,7 @@ def apply(options: Mapping[str, Any]) -> Mapping[str, Callable[..., Any]]:
         "aten::scatter_reduce.two": scatter_reduce,
         "aten::index_add": index_add,
         "aten::index_put": index_put,
+        "aten::masked_scatter": masked_scatter,
     }
 
 
@@ -145,57 +145,3 @@ def _join(op: Builder, kind: str, left: ir.Value, right: ir.Value) -> ir.Value:
         return op.Mul(left, right)
     less = op.Less(left, right)
     return op.Where(less, right, left) if kind == "max" else op.Where(less, left, right)
-
-
-def index_add(
-    op: Builder, x: ir.Value, dim: int, index: ir.Value, source: ir.Value, alpha: Any = 1
-) -> ir.Value:
-    """Add the slices of a tensor at places along an axis."""
-    rank = op.rank(x)
-    dim %= rank
-    if isinstance(alpha, ir.Value) or alpha != 1:
-        source = op.Mul(source, alpha if isinstance(alpha, ir.Value) else op.like(alpha, source))
-    if op.opset >= SINCE["add"]:
-        shape = [-1 if axis == dim else 1 for axis in range(rank)]
-        everywhere = op.Expand(op.reshape(index, shape), op.Shape(source))
-        return op.ScatterElements(x, everywhere, source, axis=dim, reduction="add")
-    order = [axis for axis in range(rank) if axis != dim] + [dim]
-    back = [order.index(axis) for axis in range(rank)]
-    places = op.reshape(op.arange(op.size(x, dim)), [1, -1])
-    hit = op.Equal(op.reshape(op.as_int(index), [-1, 1]), places)
-    number = op.Cast(hit, to=int(x.dtype or ir.DataType.FLOAT))
-    added = op.MatMul(op.Transpose(source, perm=order), number)
-    return op.Add(x, op.Transpose(added, perm=back))
-
-
-def index_put(
-    op: Builder,
-    x: ir.Value,
-    indices: Sequence[ir.Value | None],
-    values: ir.Value,
-    accumulate: bool = False,
-) -> Any:
-    """Add values at places, each of one index for each of the first axes. Without adding, it is left to the exporter."""
-    if not accumulate:
-        return NotImplemented
-    if any(index is None or index.dtype == ir.DataType.BOOL for index in indices):
-        raise ExportError(
-            "an adding index_put by a mask, or along later axes, has no translation",
-            where="replace",
-            hint="give whole numbers for the first axes; or say `exporter: dynamo`",
-        )
-    taken = [op.as_int(index) for index in indices if index is not None]
-    place: ir.Value | None = None
-    for axis, index in enumerate(taken):
-        length = op.ints([op.size(x, axis)])
-        positive = op.Where(op.Less(index, op.constant(0)), op.Add(index, length), index)
-        place = positive if place is None else op.Add(op.Mul(place, length), positive)
-    assert place is not None  # noqa: S101 - torch takes no index_put without an index
-    shape = op.Shape(x)
-    count, rank = len(taken), op.rank(x)
-    rest = [op.size(x, axis) for axis in range(count, rank)]
-    sizes = op.ints(rest) if rest else op.constant([])
-    whole = op.Concat(op.Shape(place), op.cast(sizes, ir.DataType.INT64), axis=0)
-    rows = op.reshape(op.Expand(values, whole), [-1, op.product(rest)])
-    flat = op.reshape(x, [-1, op.product(rest)])
-    return op.Reshape(index_add(op, flat, 0, op.reshape(place, [-1]), rows), shape)

@@ -10,7 +10,7 @@ from onnxbuild.recipe.rule import Level, Rule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter(Rule):
-    """Compute `scatter_add`, `scatter_reduce`, `index_add` and an adding `index_put`, with places that repeat, in any opset."""
+    """Compute `scatter_add`, `scatter_reduce`, `index_add`, `index_put` and `masked_scatter`, with places that repeat, in any opset."""
 
     level: ClassVar[Level] = "operator"
     run: ClassVar[str] = "onnxbuild.rules.scatter.run:apply"

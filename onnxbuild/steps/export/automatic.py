@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ class Automatic:
     operators: tuple[str, ...]
     """By name, with an overload where it is for that one alone."""
     always: tuple[str, ...] = ()
-    """Exporters whose own translation is passed over: measured with torch 2.13, it is wrong, or fails too late."""
+    """Exporters whose own translation is passed over: measured with torch 2.13, it is wrong, or fails too late.
+    A call that the rule does not translate then is left to it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the rule is told."""
 
 
 LEAST, MOST = 9, 20
@@ -59,6 +62,19 @@ RULES = (
         "onnxbuild.rules.cumulative.run:apply",
         ("aten::cumsum", "aten::logcumsumexp", "aten::cummax", "aten::cummin"),
     ),
+    # torchvision registers translations of its own, which lose `aligned` in old opsets, and write operators of newer ones.
+    Automatic(
+        "deform_conv",
+        "onnxbuild.rules.deform_conv.run:apply",
+        ("torchvision::deform_conv2d",),
+        ("torchscript", "dynamo"),
+    ),
+    Automatic(
+        "regions",
+        "onnxbuild.rules.regions.run:apply",
+        ("torchvision::nms", "torchvision::roi_align", "torchvision::roi_pool"),
+        ("torchscript", "dynamo"),
+    ),
     Automatic(
         "diagonal",
         "onnxbuild.rules.diagonal.run:apply",
@@ -77,10 +93,13 @@ RULES = (
         "onnxbuild.rules.order.run:apply",
         ("aten::median.default", "aten::median.dim", "aten::kthvalue.default"),
     ),
+    # A row that a mask hides whole is zeros in torch.
     Automatic(
         "plain_attention",
         "onnxbuild.rules.plain_attention.run:apply",
         ("aten::scaled_dot_product_attention",),
+        ("torchscript", "dynamo"),
+        {"only_wrong": True},
     ),
     # TorchScript repeats what is to be repeated no times.
     Automatic(
@@ -92,7 +111,7 @@ RULES = (
     Automatic("rms_norm", "onnxbuild.rules.rms_norm.run:apply", ("aten::rms_norm",)),
     # TorchScript cuts at the shift, which may be larger than a size that varies.
     Automatic("roll", "onnxbuild.rules.roll.run:apply", ("aten::roll",), ("torchscript",)),
-    # TorchScript keeps one of the values that meet in a place; dynamo adds where the mean is asked for.
+    # TorchScript keeps one of the values that meet in a place, and puts no row in many; dynamo adds where the mean is asked for.
     Automatic(
         "scatter",
         "onnxbuild.rules.scatter.run:apply",
@@ -105,6 +124,7 @@ RULES = (
         ("aten::scatter_reduce.two",),
         ("torchscript", "dynamo"),
     ),
+    Automatic("scatter", "onnxbuild.rules.scatter.run:apply", ("aten::masked_scatter",)),
     Automatic(
         "searchsorted", "onnxbuild.rules.searchsorted.run:apply", ("aten::searchsorted.Tensor",)
     ),
@@ -163,7 +183,7 @@ def _load(name: str, rule: Automatic, used: dict[str, Translation]) -> Translati
     if name not in used:
         from onnxbuild.steps.export.operators import load_translations
 
-        asked = {"name": rule.rule, "run": rule.run, "options": {}}
+        asked = {"name": rule.rule, "run": rule.run, "options": rule.options}
         for translation in load_translations([asked]):
             spelled = translation.operator
             if translation.overload is not None:

@@ -70,15 +70,33 @@ def added(entries: Sequence[Entry]) -> Iterator[None]:
 
 def _add(table: Any, entry: Entry) -> None:
     usual = [item for item in table.get_decomps(entry.overload) if not item.is_complex]
-    translate = _surely(entry)
-    if entry.only_missing:
-        if usual:
-            translate = _first(usual[0].onnx_function, entry.translate)
-        elif table.is_registered(entry.overload) or _is_composed(entry):
-            return
+    own = usual[0].onnx_function if usual else None
+    if own is not None and entry.only_missing:
+        translate = _first(own, entry.translate)
+    elif entry.only_missing and (table.is_registered(entry.overload) or _is_composed(entry)):
+        return
+    else:
+        translate = _unless_left(entry, own)
     table.register_op(entry.overload, translate, is_complex=False)
     if not entry.only_missing:
         table.register_op(entry.overload, translate, is_complex=True)
+
+
+def _unless_left(entry: Entry, usual: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Translate by an entry, and what it leaves by what torch has. Raises `ExportError` where that is nothing."""
+
+    def translate(*values: Any, **keywords: Any) -> Any:
+        made = entry.translate(*values, **keywords)
+        if made is not NotImplemented:
+            return made
+        if usual is None:
+            raise ExportError(
+                f"the rule for {entry.overload} does not translate this call of it", where="replace"
+            )
+        return usual(*values, **keywords)
+
+    translate.__name__ = entry.translate.__name__
+    return translate
 
 
 def _first(usual: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,21 +120,6 @@ def _first(usual: Callable[..., Any], other: Callable[..., Any]) -> Callable[...
             return made
 
     translate.__name__ = other.__name__
-    return translate
-
-
-def _surely(entry: Entry) -> Callable[..., Any]:
-    """Translate by an entry alone. Raises `ExportError` for a call that it leaves."""
-
-    def translate(*values: Any, **keywords: Any) -> Any:
-        made = entry.translate(*values, **keywords)
-        if made is NotImplemented:
-            raise ExportError(
-                f"the rule for {entry.overload} does not translate this call of it", where="replace"
-            )
-        return made
-
-    translate.__name__ = entry.translate.__name__
     return translate
 
 

@@ -1,0 +1,1 @@
+"""Write `torchvision::deform_conv2d` as `DeformConv`, or as gathered corners and a matrix product."""
