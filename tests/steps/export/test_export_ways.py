@@ -36,6 +36,16 @@ def test_ways_have_an_order(export, reached, ways):
     assert order(export, *reached) == ways
 
 
+def test_strict_mode_does_not_mend_a_comparison_of_sizes():
+    """Where the model's code goes another way at some sizes, it does so in every mode."""
+    failed = [
+        Attempt(way="dynamo", what="", where="dims.length", reached="checks"),
+        Attempt(way="torchscript", what="", reached="checks"),
+    ]
+
+    assert next_way(Export(), failed) is None
+
+
 STRICT_ONLY = """
     import functools
     import torch
