@@ -122,7 +122,7 @@ def visit(
     with ArraysWriter(samples) as given, ArraysWriter(reference) as expected:
         for doubt in chosen:
             sizes = {**target.shapes[0]["sizes"], doubt.dim: doubt.size}
-            item = {name: _resize(array, target.axes(name), sizes) for name, array in trace.items()}
+            item = {name: resize(array, target.axes(name), sizes) for name, array in trace.items()}
             if sum(array.size for array in item.values()) > LARGEST:
                 say(f"{doubt.dim} {doubt.size} is too large to be visited")
                 continue
@@ -206,7 +206,7 @@ def _spread(low: int, high: int, step: int) -> range:
     return range(low, high + 1, step * many)
 
 
-def _resize(array: Array, axes: Mapping[int, str], sizes: Mapping[str, int]) -> Array:
+def resize(array: Array, axes: Mapping[int, str], sizes: Mapping[str, int]) -> Array:
     """Give a sample the sizes of these dimensions, by repeating its own values."""
     for axis, dim in axes.items():
         size = dimensions.size(dim, sizes)

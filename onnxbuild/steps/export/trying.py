@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
+import torch
 
 from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
@@ -21,6 +23,7 @@ from onnxbuild.steps.export.naming import name_nodes
 from onnxbuild.steps.export.settle import settle
 from onnxbuild.steps.export.subject import Subject, load
 from onnxbuild.steps.export.target import Target
+from onnxbuild.steps.export.uneven import compares_sizes, find_uneven, trace_at
 from onnxbuild.steps.export.ways import Way, exporter_of, opset_of
 from onnxbuild.steps.model.loading import Seeds
 from onnxbuild.steps.model.user import say
@@ -28,15 +31,59 @@ from onnxbuild.steps.model.user import say
 
 def try_way(trial: exporters.Trial, subject: Subject) -> Artifact:
     """Export in one way; give the graph if it is the model at every sample. Raises `ExportError` if not."""
-    model = _translate(trial, subject)
-    subject.work.notes |= subject.rules.notes()
-    trial.reached = "checks"
     try:
-        return _check(model, trial, subject)
+        return _try(trial, subject, subject.values, subject.target)
     except ExportError as error:
+        if trial.reached != "checks":
+            raise
+        artifact = _try_uneven(error, trial, subject)
+        if artifact is not None:
+            return artifact
         # Where it is told which sizes compare otherwise, the search for more would take as long as a capture.
         find = (lambda: trial.fixing) if error.where.startswith("dims") else trial.find_fixing
         raise explain_check(error, find, trial.changed, draws=trial.draws) from error
+
+
+def _try_uneven(error: ExportError, trial: exporters.Trial, subject: Subject) -> Artifact | None:
+    """Trace once more, at sizes that nothing divides, where the model may go a special way at those of the example."""
+    sizes = _uneven(error, trial, subject)
+    if sizes is None:
+        return None
+    told = ", ".join(f"{dim} {size}" for dim, size in sizes.items())
+    say(f"{error.what}\ntracing again at {told}")
+    again = exporters.Trial(trial.way, list(trial.doubts), changed=trial.changed)
+    try:
+        artifact = _try(again, subject, *trace_at(subject, sizes))
+    except ExportError as other:
+        say(f"traced again: {other.what}")
+        return None
+    subject.work.notes["traced_at"] = sizes
+    trial.problems = again.problems
+    return artifact
+
+
+def _uneven(error: ExportError, trial: exporters.Trial, subject: Subject) -> dict[str, int] | None:
+    """Give sizes to trace once more at, where the model may go a special way at those of the example."""
+    target = subject.target
+    if trial.way == "dynamo strict":
+        return None
+    # A trace notes no comparisons, but that it made numbers of sizes.
+    is_doubtful = (
+        bool(trial.doubts)
+        if trial.way == "torchscript"
+        else compares_sizes(error, trial.problems, target, trial.doubts)
+    )
+    return find_uneven(target) if is_doubtful else None
+
+
+def _try(
+    trial: exporters.Trial, subject: Subject, values: Sequence[torch.Tensor], target: Target
+) -> Artifact:
+    """Export a model that is traced on `values`, at the first sizes of `target`."""
+    model = _translate(trial, subject, values, target)
+    subject.work.notes |= subject.rules.notes()
+    trial.reached = "checks"
+    return _check(model, trial, subject)
 
 
 def blame(trial: exporters.Trial, subject: Subject, seeds: Seeds) -> str:
@@ -57,14 +104,14 @@ def blame(trial: exporters.Trial, subject: Subject, seeds: Seeds) -> str:
     return tell_guilty(guilty)
 
 
-def _translate(trial: exporters.Trial, subject: Subject) -> ir.Model:
+def _translate(
+    trial: exporters.Trial, subject: Subject, values: Sequence[torch.Tensor], target: Target
+) -> ir.Model:
     """Give the exporter's graph, the rules for operators and graphs applied, its nodes named."""
     options, adapter, rules = subject.options, subject.adapter, subject.rules
     modules = {path for path, _ in adapter.module.named_modules() if path}
     with rules.translated(exporter_of(trial.way), options.export):
-        model = exporters.run_exporter(
-            trial, adapter, subject.values, subject.target, options, subject.work
-        )
+        model = exporters.run_exporter(trial, adapter, values, target, options, subject.work)
     name_nodes(model, modules)
     rules.replace_nodes(model, folded=options.export.constant_folding)
     name_nodes(model, modules)
@@ -102,7 +149,7 @@ def _measure_without(name: str, way: Way, subject: Subject) -> float:
     kept = tuple(rule for rule in subject.options.replace if rule["name"] != name)
     other = load(work, replace(subject.options, replace=kept), target)
     other.adapter.predict(other.trace)
-    graph = _translate(exporters.Trial(way, []), other)
+    graph = _translate(exporters.Trial(way, []), other, other.values, target)
     settle(graph, target, opset_of(subject.options.export))
     finish(graph, subject.options)
     return worst(_measure(work, put(graph, work.store), target))

@@ -99,6 +99,16 @@ def test_a_loop_over_a_size_is_compiled_last():
     assert next_way(Export(), failed) == "torchscript compiled"
 
 
+def test_strict_mode_does_not_mend_a_comparison_of_sizes():
+    """Where the model's code goes another way at some sizes, it does so in every mode."""
+    failed = [
+        Attempt(way="dynamo", what="", where="dims.length", reached="checks"),
+        Attempt(way="torchscript", what="", reached="checks"),
+    ]
+
+    assert next_way(Export(), failed) is None
+
+
 STRICT_ONLY = """
     import torch
     from torch import nn
