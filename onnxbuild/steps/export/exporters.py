@@ -26,6 +26,7 @@ from onnxbuild.steps.export.decisions import WARNS, find_decisions
 from onnxbuild.steps.export.diagnosis import diagnose, reason
 from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.measure import Problem
+from onnxbuild.steps.export.recompute import called_plainly
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.target import Target
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, Doubt, Stage, Way, opset_of
@@ -289,7 +290,7 @@ def _torchscript(
     trial: Trial,
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
-    with heard() as warned:
+    with heard() as warned, called_plainly():
         _trace(adapter, values, target, options.export, path)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target)
