@@ -63,6 +63,7 @@ RULES = {
     "pattern": "onnxbuild.rules.pattern.spec:Pattern",
     "plain_attention": "onnxbuild.rules.plain_attention.spec:PlainAttention",
     "plain_functions": "onnxbuild.rules.plain_functions.spec:PlainFunctions",
+    "recurrent": "onnxbuild.rules.recurrent.spec:Recurrent",
     "regions": "onnxbuild.rules.regions.spec:Regions",
     "remove_asserts": "onnxbuild.rules.remove_asserts.spec:RemoveAsserts",
     "remove_duplicates": "onnxbuild.rules.remove_duplicates.spec:RemoveDuplicates",

@@ -55,6 +55,8 @@ CASES = {
     "irfft": (lambda x: fft.irfft(fft.rfft(x, dim=1), dim=1), MATRIX),
     "irfft_n": (lambda x: fft.irfft(fft.rfft(x, n=13, dim=1, norm="ortho"), 9, 1, "forward"), MATRIX),
     "irfftn": (lambda x: fft.irfftn(fft.rfftn(x, dim=(1, 2)), s=x.shape[1:], dim=(1, 2)), MATRIX),
+    "hfft": (lambda x: fft.hfft(fft.ihfft(x) * (1 + 2j), 7, norm="ortho") + fft.hfft(x, 7), MATRIX),
+    "hfft2": (lambda x: fft.hfft2(fft.ihfft2(x, norm="forward") * 1j, (6, 7), (1, 2), "backward"), MATRIX),
     "irfft2": (lambda x: fft.irfft2(fft.rfft2(x, s=(6, 7)) * 1j, s=(6, 7)), MATRIX),
     "autocorrelation": (autocorrelated, MATRIX),
     "angle": (lambda x: fft.rfft(x, dim=1).angle().cos(), MATRIX),

@@ -122,6 +122,13 @@ def test_a_name_that_is_taken_is_refused():
         apply("rename", read("rename", "before"), values={"first": "val_0"})
 
 
+@pytest.mark.parametrize(("name", "section"), [("x", "inputs"), ("y", "outputs")])
+def test_inputs_and_outputs_are_named_in_one_place(name, section):
+    """Whoever would rename one by the rule is told where its name comes from."""
+    with pytest.raises(ExportError, match=f"`{section}` gives it"):
+        apply("rename", read("rename", "before"), values={name: "image"})
+
+
 NET = """
     import math
     import torch

@@ -286,6 +286,21 @@ def _backward_all(axes: Any) -> Callable[..., Any]:
     return call
 
 
+SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
+
+
+def _hermitian(call: Callable[..., Any], *, inverse: bool = False) -> Callable[..., Any]:
+    """Transform between real values and half a spectrum the other way round: of the conjugate, with the other norm."""
+
+    def other(input: Any, *args: Any, norm: Any = None, **kwargs: Any) -> Any:  # noqa: A002
+        sizes, norm = args[:2], SWAPPED[args[2] if args[2:] else norm]
+        if inverse:
+            return _conjugate(call(input, *sizes, norm=norm, **kwargs))
+        return call(_conjugate(input), *sizes, norm=norm, **kwargs)
+
+    return other
+
+
 MAKES: dict[Any, Callable[..., Any]] = {
     torch.fft.fft: _transform(), torch.fft.ifft: _transform(inverse=True), torch.fft.rfft: _transform(half=True),
     torch.fft.irfft: _backward,
@@ -293,6 +308,10 @@ MAKES: dict[Any, Callable[..., Any]] = {
     torch.fft.rfft2: _transform_all((-2, -1), half=True), torch.fft.irfft2: _backward_all((-2, -1)),
     torch.fft.fftn: _transform_all(None), torch.fft.ifftn: _transform_all(None, inverse=True),
     torch.fft.rfftn: _transform_all(None, half=True), torch.fft.irfftn: _backward_all(None),
+    torch.fft.hfft: _hermitian(_backward), torch.fft.ihfft: _hermitian(_transform(half=True), inverse=True),
+    torch.fft.hfft2: _hermitian(_backward_all((-2, -1))), torch.fft.hfftn: _hermitian(_backward_all(None)),
+    torch.fft.ihfft2: _hermitian(_transform_all((-2, -1), half=True), inverse=True),
+    torch.fft.ihfftn: _hermitian(_transform_all(None, half=True), inverse=True),
     torch.fft.fftshift: fourier.shift, torch.fft.ifftshift: functools.partial(fourier.shift, back=True),
     torch.fft.fftfreq: fourier.frequencies, torch.fft.rfftfreq: functools.partial(fourier.frequencies, half=True),
     torch.stft: fourier.stft, torch.Tensor.stft: fourier.stft, torch.istft: fourier.istft,

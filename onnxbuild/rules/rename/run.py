@@ -18,6 +18,14 @@ def apply(model: ir.Model, options: Mapping[str, Any]) -> list[str]:
     values = list(_values(model))
     names = {value.name for value in values}
     found: dict[str, None] = {}
+    for kind, ports in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):
+        taken = [value.name for value in ports if value.name in rule.values]
+        if taken:
+            raise ExportError(
+                f"{taken[0]!r} has the name that `{kind}` gives it, and the rule would give it another",
+                where="replace",
+                hint=f"write that name under `{kind}`: names that the model does not have are given in its order",
+            )
     for old, new in rule.values.items():
         if new in names:
             raise ExportError(

@@ -13,7 +13,8 @@ from onnxbuild.recipe.rule import Level, Rule
 class Rename(Rule):
     """Give dimensions and values of the graph other names.
 
-    Inputs and outputs have the names that the recipe's `inputs` and `outputs` give them.
+    Inputs and outputs have the names that the recipe's `inputs` and `outputs` give them: by name where the model has
+    one of that name, the others in its order. So do the dimensions that `shape` and `dynamic_axes` name.
     """
 
     level: ClassVar[Level] = "graph"

@@ -37,6 +37,9 @@ class Automatic:
     """What the rule is told."""
 
 
+OWN = "onnxbuild::"
+"""The namespace of the operators that module rules put into models."""
+
 LEAST, MOST = 9, 20
 """The opsets that torch has translations of their own for, under TorchScript."""
 
@@ -67,6 +70,20 @@ RULES = (
         "deform_conv",
         "onnxbuild.rules.deform_conv.run:apply",
         ("torchvision::deform_conv2d",),
+        ("torchscript", "dynamo"),
+    ),
+    # dynamo writes layers that take the time first for one size, RNN step by step, and projections wrongly.
+    Automatic(
+        "recurrent",
+        "onnxbuild.rules.recurrent.translating:apply",
+        ("aten::lstm.input", "aten::gru.input", "aten::rnn_tanh.input", "aten::rnn_relu.input"),
+        ("dynamo",),
+    ),
+    # What the rule itself puts in their place.
+    Automatic(
+        "recurrent",
+        "onnxbuild.rules.recurrent.translating:apply",
+        ("onnxbuild::lstm", "onnxbuild::gru", "onnxbuild::rnn_tanh", "onnxbuild::rnn_relu"),
         ("torchscript", "dynamo"),
     ),
     Automatic(
@@ -151,14 +168,20 @@ RULES = (
 
 
 @contextmanager
-def completed(exporter: str, opset: int, own: Collection[str]) -> Iterator[dict[str, Translation]]:
+def completed(
+    exporter: str, opset: int, own: Collection[str], *, asked: bool = False
+) -> Iterator[dict[str, Translation]]:
     """Have an exporter fall back on built-in rules inside of the block; what it uses gets into what is given.
 
-    `own` are operators that the recipe's rules translate.
+    `own` are operators that the recipe's rules translate. With `asked`, only what a module rule puts into
+    a model is translated.
     """
     used: dict[str, Translation] = {}
     rules = {
-        name: rule for rule in RULES for name in rule.operators if name.partition(".")[0] not in own
+        name: rule
+        for rule in RULES
+        for name in rule.operators
+        if name.partition(".")[0] not in own and (name.startswith(OWN) or not asked)
     }
     if exporter == "dynamo":
         keep_translations()

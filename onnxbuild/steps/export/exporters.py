@@ -30,6 +30,7 @@ from onnxbuild.steps.export.filled import Filled
 from onnxbuild.steps.export.fixed import converted_sizes, heard_fixing
 from onnxbuild.steps.export.measure import Problem
 from onnxbuild.steps.export.multiples import simplified
+from onnxbuild.steps.export.recompute import called_plainly
 from onnxbuild.steps.export.spec import ExportOptions
 from onnxbuild.steps.export.tables import unfilled
 from onnxbuild.steps.export.target import Target
@@ -315,7 +316,13 @@ def _torchscript(
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
     model = adapter.model
-    with heard() as warned, numbers_kept(model), capturing(model), unfilled(model):
+    with (
+        heard() as warned,
+        numbers_kept(model),
+        capturing(model),
+        unfilled(model),
+        called_plainly(),
+    ):
         # A compiled module cannot be called inside of an exporter's trace; a trace of its own takes it in.
         is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
         module = adapter.model if is_compiled else adapter.module

@@ -21,12 +21,13 @@ from onnxbuild.rules.interpolate.spec import Interpolate
 from onnxbuild.rules.multihead_attention.spec import MultiheadAttention
 from onnxbuild.rules.parametrizations.spec import Parametrizations
 from onnxbuild.rules.plain_functions.spec import PlainFunctions
+from onnxbuild.rules.recurrent.spec import Recurrent
 from onnxbuild.rules.scan_loops.spec import ScanLoops
 from onnxbuild.steps.export.replace import replace_modules
 
 HELPERS: tuple[type[Rule], ...] = (
     Parametrizations, AdaptivePool, Interpolate, PlainFunctions, MultiheadAttention, ScanLoops,
-    DenseExperts, ComplexPairs,
+    DenseExperts, Recurrent, ComplexPairs,
 )  # fmt: skip
 
 

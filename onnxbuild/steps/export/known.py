@@ -47,6 +47,13 @@ KNOWN: Sequence[Known] = (
         " else by itself, and the log says of what it knows nothing",
     ),
     Known(
+        name="a module that torch has quantized",
+        pattern=r"(quantized::\w+|(?:torch\.)?classes\.quantized\.\w+)",
+        what="the model has been quantized by torch already ({0}), and these operators of torch's own have no translation",
+        hint="give the model as it was before, and quantize the ONNX model: a variant with `quantize_dynamic` or"
+        " `quantize_static`; fake quantization of quantization-aware training exports as it is",
+    ),
+    Known(
         name="custom operator",
         pattern=r"(?:unrecognized namespace |<OpOverload\(op=')((?!aten\b|prims\b|prim\b|torchvision\b)\w+(?:::|\.)\w+)",
         what="{0} is an operator of somebody's own, and ONNX has no translation of it",
@@ -162,7 +169,8 @@ KNOWN: Sequence[Known] = (
         name="no kernel in onnxruntime",
         pattern=r"Could not find an implementation for ([\w.:]+)",
         what="onnxruntime has no kernel for {0} with these types",
-        hint="take other types (float32, int64), or another opset: `onnxbuild opsets OPERATOR` lists its versions",
+        hint="take other types (float32, int64): torch.autocast makes bfloat16, unless it says `enabled=False`; or another opset:"
+        " `onnxbuild opsets OPERATOR` lists its versions",
     ),
     Known(
         name="strict mode cannot follow",

@@ -12,7 +12,7 @@ from torch import nn
 
 from onnxbuild.recipe.schema import Export
 from onnxbuild.steps.export import replace
-from onnxbuild.steps.export.automatic import completed, say_why
+from onnxbuild.steps.export.automatic import OWN, completed, say_why
 from onnxbuild.steps.export.folding import fold
 from onnxbuild.steps.export.ways import DYNAMO_LEAST, opset_of
 
@@ -82,10 +82,7 @@ class Rules:
     ) -> Iterator[None]:
         """Have built-in rules step in for operators that the exporter cannot translate."""
         self._automatic = []
-        if not export.auto_rules:
-            yield
-            return
-        with completed(exporter, opset, own) as used:
+        with completed(exporter, opset, own, asked=not export.auto_rules) as used:
             yield
         if not used:
             return
@@ -93,8 +90,8 @@ class Rules:
 
         for name, translation in used.items():
             places = describe_places(translation)
-            # It may have left the call.
-            if places:
+            # It may have left every call, or a module rule has put the operator there, and is told.
+            if places and not name.startswith(OWN):
                 rule = {"name": translation.rule, "level": "operator"}
                 why = say_why(name, exporter, opset)
                 self._automatic.append(replace.account(rule, places) | {"why": why})

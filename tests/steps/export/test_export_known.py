@@ -80,6 +80,16 @@ def test_each_failure_has_a_name_of_its_own():
             "tensor(float) and tensor(double)",
         ),
         (
+            "AttributeError: __torch__.torch.classes.quantized.LinearPackedParamsBase does not have a field with name",
+            "a module that torch has quantized",
+            "quantized by torch already (torch.classes.quantized.LinearPackedParamsBase)",
+        ),
+        (
+            "UnsupportedOperatorError: ONNX export failed on an operator 'quantized::linear_dynamic'",
+            "a module that torch has quantized",
+            "quantized by torch already (quantized::linear_dynamic)",
+        ),
+        (
             "NOT_IMPLEMENTED : Could not find an implementation for Add(14) node with name 'add'",
             "no kernel in onnxruntime",
             "no kernel for Add",

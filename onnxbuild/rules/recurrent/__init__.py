@@ -1,0 +1,1 @@
+"""Compute LSTM, GRU and RNN layers at every size, with projections too."""
