@@ -24,11 +24,11 @@ from onnxbuild.steps.export.coverage import KINDS, cover, state_of
 from onnxbuild.steps.export.finish import drop_weights
 from onnxbuild.steps.export.fixed import find_loops
 from onnxbuild.steps.export.onnxfile import export_onnx
-from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower
+from onnxbuild.steps.export.spec import ExportOptions, attempt_again, label_of, lower, name_of
 from onnxbuild.steps.export.subject import Subject, call_once, compile_subject, help_subject, load
 from onnxbuild.steps.export.target import read_target
 from onnxbuild.steps.export.trying import blame, try_way
-from onnxbuild.steps.export.ways import COMPILED, DYNAMO_LEAST, Attempt, Way, first_ways, next_way
+from onnxbuild.steps.export.ways import COMPILED, DYNAMO_LEAST, Attempt, Way, first_ways, next_trial
 from onnxbuild.steps.model.loading import Seeds
 from onnxbuild.steps.model.program import read_inputs
 from onnxbuild.steps.model.user import say
@@ -49,8 +49,9 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
     if options.model.onnx is not None:
         return {"model": export_onnx(work, options, target)}
     exporters.refuse(options.export)
-    way = next_way(options.export, options.attempts)
-    assert way is not None  # noqa: S101 - a step is made for a way
+    following = next_trial(options.export, options.attempts)
+    assert following is not None  # noqa: S101 - a step is made for a way
+    way, is_helped = following
     subject = load(work, lower(options, way), target)
     call_once(subject)
     say(f"forward({subject.adapter.mapping()})")
@@ -59,18 +60,15 @@ def export(work: Work) -> dict[str, Artifact] | MoreSteps:
         if way == COMPILED:
             loops = [loop for attempt in options.attempts for loop in attempt.loops]
             subject = compile_subject(subject, tuple(dict.fromkeys(loops)))
-        try:
-            artifact = try_way(trial, subject)
-        except ExportError as error:
-            helped = help_subject(subject, f"{way}: {error.what.splitlines()[0]}")
-            if helped is None:
-                raise
-            subject, trial = helped, _begin(way, options, helped)
-            artifact = try_way(trial, subject)
+        if is_helped:
+            why = options.attempts[-1].what.splitlines()[0]
+            subject = help_subject(subject, f"{way}: {why}") or subject
+        artifact = try_way(trial, subject)
     except ExportError as error:
-        return _go_on(work, given, trial, error, lambda: blame(trial, subject, seeds))
+        failed = _note_failure(trial, error, subject, is_helped=is_helped)
+        return _go_on(work, given, failed, error, lambda: blame(trial, subject, seeds))
     blame(trial, subject, seeds)
-    _note_success(work, options, way)
+    _note_success(work, options, way, is_helped=is_helped)
     return {"model": _keep(subject, artifact)}
 
 
@@ -80,16 +78,13 @@ def _begin(way: Way, options: ExportOptions, subject: Subject) -> exporters.Tria
     return exporters.Trial(way, doubts, changed=subject.changed, draws=subject.draws)
 
 
-def _go_on(
-    work: Work,
-    options: ExportOptions,
-    trial: exporters.Trial,
-    error: ExportError,
-    blame: Callable[[], str],
-) -> MoreSteps:
-    """Answer a failure with the next way. Raises `ExportError` where there is none."""
+def _note_failure(
+    trial: exporters.Trial, error: ExportError, subject: Subject, *, is_helped: bool
+) -> Attempt:
+    """Say why a way failed, and write down what the next ones need to know of it."""
     say(f"{trial.way}: {error}")
-    failed = Attempt(
+    helped = None if is_helped else help_subject(subject, f"{trial.way} failed")
+    return Attempt(
         way=trial.way,
         what=error.what,
         where=error.where,
@@ -97,7 +92,19 @@ def _go_on(
         doubts=tuple(dict.fromkeys(trial.doubts)),
         loops=find_loops(trial.fixing),
         reached=trial.reached,
+        is_helped=is_helped,
+        helpers=() if helped is None else tuple(helped.rules.helpers),
     )
+
+
+def _go_on(
+    work: Work,
+    options: ExportOptions,
+    failed: Attempt,
+    error: ExportError,
+    blame: Callable[[], str],
+) -> MoreSteps:
+    """Answer a failure with the next way. Raises `ExportError` where there is none."""
     attempts = (*options.attempts, failed)
     work.notes["attempts"] = _list(attempts)
     following = attempt_again(options, failed)
@@ -110,8 +117,11 @@ def _go_on(
         raise ExportError(
             f"{error.what}\n  {guilty}", where=error.where, hint=error.hint
         ) from error
-    lines = [f"  {attempt.way}: {attempt.what}" for attempt in attempts]
-    logs = [f"onnxbuild log {label_of(item.way, at)!r}" for at, item in enumerate(attempts)]
+    lines = [f"  {name_of(attempt.way, attempt.is_helped)}: {attempt.what}" for attempt in attempts]
+    logs = [
+        f"onnxbuild log {label_of(item.way, item.is_helped, at)!r}"
+        for at, item in enumerate(attempts)
+    ]
     # The errors of checks name what is wrong; those of exporters often only where they gave up.
     best = next((attempt for attempt in attempts if attempt.where != "export"), attempts[0])
     raise ExportError(
@@ -124,15 +134,19 @@ def _go_on(
 
 
 def _list(attempts: Sequence[Attempt]) -> list[dict[str, str]]:
-    return [{"exporter": attempt.way, "result": attempt.what} for attempt in attempts]
+    return [
+        {"exporter": name_of(attempt.way, attempt.is_helped), "result": attempt.what}
+        for attempt in attempts
+    ]
 
 
-def _note_success(work: Work, options: ExportOptions, way: Way) -> None:
-    work.notes["attempts"] = [*_list(options.attempts), {"exporter": way, "result": "ok"}]
+def _note_success(work: Work, options: ExportOptions, way: Way, *, is_helped: bool) -> None:
+    own = {"exporter": name_of(way, is_helped), "result": "ok"}
+    work.notes["attempts"] = [*_list(options.attempts), own]
     _, reason = first_ways(options.export)
-    if options.attempts:
-        first = options.attempts[0]
-        reason = f"{first.way} failed: {first.what.splitlines()[0]}"
+    others = [attempt for attempt in options.attempts if attempt.way != way]
+    if others:
+        reason = f"{others[0].way} failed: {others[0].what.splitlines()[0]}"
     work.notes["exporter"] = {"name": way, "reason": reason}
     if exporters.is_converted(way, options.export):
         work.notes["exporter"]["converted_from"] = DYNAMO_LEAST

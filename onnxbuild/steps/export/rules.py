@@ -32,6 +32,11 @@ class Rules:
         fired = self._fired
         return [r["name"] for r in self._rules if fired.get(r["name"], {}).get("count")]
 
+    @property
+    def helpers(self) -> list[str]:
+        """Names of the rules for modules that have stepped in by themselves."""
+        return [item["rule"] for item in self._helped]
+
     def notes(self) -> dict[str, Any]:
         """Give the step's notes: where each rule fired, in the recipe's order."""
         names = [rule["name"] for rule in self._rules]

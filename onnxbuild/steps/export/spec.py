@@ -12,7 +12,7 @@ from onnxbuild.core.values import plain
 from onnxbuild.recipe.opsets import DEFAULT_OPSET, find_ir, find_opset
 from onnxbuild.recipe.releases import TORCHSCRIPT
 from onnxbuild.recipe.schema import Dim, Export, Input, Model, Recipe
-from onnxbuild.steps.export.ways import Attempt, Way, exporter_of, first_ways, next_way
+from onnxbuild.steps.export.ways import Attempt, Way, exporter_of, first_ways, next_trial
 from onnxbuild.steps.reference.spec import bare_inputs, model_libraries
 
 RUN = "onnxbuild.steps.export.run:export"
@@ -105,19 +105,20 @@ def export(recipe: Recipe, sampling: Step, expected: Output) -> Output:
     }
     ways, _ = first_ways(settings)
     is_file = recipe.model.onnx is not None
+    may_grow = not is_file and (len(ways) > 1 or settings.auto_rules)
     # Beside the function, the server warms the exporter that goes first.
     run = SCRIPTED if ways[0] == "torchscript" and not is_file else RUN
-    return Output(_step(options, inputs, run, "export", may_grow=len(ways) > 1 and not is_file))
+    return Output(_step(options, inputs, run, "export", may_grow=may_grow))
 
 
 def attempt_again(options: ExportOptions, failed: Attempt) -> Output | None:
     """Give the export by the next way, after one has failed; None when none is left."""
     attempts = (*options.attempts, failed)
-    way = next_way(options.export, attempts)
-    if way is None:
+    trial = next_trial(options.export, attempts)
+    if trial is None:
         return None
     inputs = {name: Output(OWN, name) for name in ("samples", "shapes", "reference")}
-    label = label_of(way, len(attempts))
+    label = label_of(*trial, len(attempts))
     # One more failure, and there may be nothing left to grow into: the step says so itself then.
     return Output(_step(changed(options, attempts=attempts), inputs, RUN, label, may_grow=True))
 
@@ -130,9 +131,14 @@ def lower(options: ExportOptions, way: Way) -> ExportOptions:
     return changed(options, export=changed(options.export, opset=min(opset, TORCHSCRIPT[-1])))
 
 
-def label_of(way: Way, number: int) -> str:
+def label_of(way: Way, is_helped: bool, number: int) -> str:
     """Name the step of an attempt, counted from 0."""
-    return f"export with {way}" if number else "export"
+    return f"export with {name_of(way, is_helped)}" if number else "export"
+
+
+def name_of(way: Way, is_helped: bool) -> str:
+    """Name an attempt as people are told of it."""
+    return f"{way} and rules" if is_helped else way
 
 
 def _step(

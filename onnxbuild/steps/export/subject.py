@@ -118,7 +118,7 @@ def help_subject(subject: Subject, why: str) -> Subject | None:
         # What the recipe did not ask for must not hide why the way has failed.
         say(f"built-in rules do not help: {error.what}")
         return None
-    say(f"{why}\ntrying again with {', '.join(item['rule'] for item in fired)}")
+    say(f"{why}; rules that step in: {', '.join(item['rule'] for item in fired)}")
     subject.rules.add(fired)
     return replace(subject, adapter=adapter)
 

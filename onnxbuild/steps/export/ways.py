@@ -53,6 +53,12 @@ class Attempt:
     reached: Stage = "capture"
     """Where it ended."""
 
+    is_helped: bool = False
+    """Rules that nobody asked for had stepped in."""
+
+    helpers: tuple[str, ...] = ()
+    """Such rules that find something in the model, where none had stepped in."""
+
     loops: tuple[str, ...] = ()
     """Lines of the model at which a loop makes a number of a size."""
 
@@ -77,6 +83,17 @@ def first_ways(export: Export) -> tuple[tuple[Way, ...], str]:
         reason = f"dynamo writes no opset below {DYNAMO_LEAST}"
         return ("torchscript", dynamo, *strict, COMPILED), reason
     return (dynamo, "torchscript", *strict, COMPILED), "dynamo first, the others where it fails"
+
+
+def next_trial(export: Export, failed: Sequence[Attempt]) -> tuple[Way, bool] | None:
+    """Give the way to try next, and whether built-in rules for modules step in; None when nothing is left.
+
+    A way that fails is tried again with them, where they find something, before the next is.
+    """
+    if failed and failed[-1].helpers:
+        return failed[-1].way, True
+    way = next_way(export, failed)
+    return None if way is None else (way, False)
 
 
 def next_way(export: Export, failed: Sequence[Attempt]) -> Way | None:
