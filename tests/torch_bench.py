@@ -61,7 +61,8 @@ class Exported:
                 assert wanted.shape == given.shape
                 # What is no number in one alone is as far off as can be.
                 apart = np.abs(np.nan_to_num(wanted.astype(float) - given, nan=np.inf))
-                apart[np.isnan(wanted.astype(float)) & np.isnan(given.astype(float))] = 0.0
+                both = np.isnan(wanted.astype(float)) & np.isnan(given.astype(float))
+                apart = np.where(both, 0.0, apart)
                 worst = max(worst, float(apart.max(initial=0.0)))
         return worst
 

@@ -65,19 +65,19 @@ def test_what_torch_says_is_told_where_a_rule_leaves_the_call(registry):
     def leave(*_values):
         return NotImplemented
 
-    overload = torch.ops.aten.roll.default
     keep_translations()
 
-    def translate(*, only_missing):
+    def translate(overload, *, only_missing):
         with added([Entry(overload, leave, only_missing)]):
             table = registry.from_torchlib(opset_version=18)
         with evaluator.default_as(OpRecorder(values.Opset("", 18), {})):
             table.get_decomps(overload)[0].onnx_function("no tensor")
 
-    with pytest.raises(TypeError, match="shifts"):
-        translate(only_missing=True)
-    with pytest.raises(ExportError, match=r"aten\.roll\.default does not translate"):
-        translate(only_missing=False)
+    for only_missing in (True, False):
+        with pytest.raises(TypeError, match="shifts"):
+            translate(torch.ops.aten.roll.default, only_missing=only_missing)
+    with pytest.raises(ExportError, match=r"aten\.linalg_qr\.default does not translate"):
+        translate(torch.ops.aten.linalg_qr.default, only_missing=False)
 
 
 def test_a_table_is_made_once_for_each_opset_and_adding_to_one_leaves_the_next_alone(
