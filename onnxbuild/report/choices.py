@@ -13,10 +13,9 @@ def judge_choices(others: Json | None, most: float | None) -> Iterator[Finding]:
         return
     nodes = ", ".join(repr(name) for name in others["nodes"])
     yield Finding(
-        what=f"choices by close scores ({nodes}) on other inputs than the samples",
-        asked="the exported model's",
-        measured=f"others on {others['turned']} of {others['inputs']}, where the scaled error is up to"
-        f" {number(others['scaled'])}",
+        what=f"share of other inputs than the samples at which choices by close scores ({nodes}) turn over",
+        asked="none",
+        measured=f"{others['turned']} of {others['inputs']}, where the scaled error is up to {number(others['scaled'])}",
         passed=False,
         hint="ask for what your use needs with a `metric` under `verify`",
         level="warning",

@@ -67,7 +67,7 @@ def _find_node(
 ) -> str:
     errors = read(locate(variant.name, variant.model, variant.exported, variant.fidelity, sample))
     found = errors or {}
-    turned = _tell_choices(found.get("choices"), found.get("end", 0.0), variant)
+    turned = _tell_choices(found.get("choices"), least, variant)
     if turned:
         return turned
     node = find_departure(found.get("nodes", ()), found.get("end", 0.0))
@@ -83,10 +83,10 @@ def _find_node(
     )
 
 
-def _tell_choices(choices: Json | None, end: float, variant: Variant) -> str:
-    """Say which choices turn over, where that is what the error comes from."""
+def _tell_choices(choices: Json | None, error: float, variant: Variant) -> str:
+    """Say which choices turn over, where that is what the `error` comes from."""
     same = (choices or {}).get("same")
-    if choices is None or same is None or same["scaled"] > SHARE * end:
+    if choices is None or same is None or same["scaled"] > SHARE * error:
         return ""
     told = [
         f"{node['differ']} of {node['of']} at {node['node']!r} ({node['operator']}{_module(node['node'])})"

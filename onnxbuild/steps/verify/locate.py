@@ -18,6 +18,8 @@ from onnxbuild.core.artifact import Artifact
 from onnxbuild.core.ports import Work
 from onnxbuild.core.values import build
 from onnxbuild.errors import ModelError
+from onnxbuild.graph.emulate import half_type
+from onnxbuild.graph.load import read
 from onnxbuild.steps.verify.choices import look_at_choices
 from onnxbuild.steps.verify.sides import Side, compare, group
 from onnxbuild.steps.verify.spec import LocateOptions
@@ -48,11 +50,7 @@ def locate(work: Work) -> dict[str, Artifact]:
         measured = _measure(exported, variant, pairs, item, options.threads)
     except ModelError as error:
         return {"errors": work.put_json({"unknown": error.what})}
-    choices = None
-    try:
-        choices = look_at_choices(exported, variant, item, options.threads)
-    except ModelError as error:
-        print(f"choices were not looked at: {error.what}")  # noqa: T201
+    choices = _look_at_choices(work.input("model"), exported, variant, item, options.threads)
     came_in = _trace(variant, measured)
     makers = {name: value.producer() for name, value in exported.values.items()}
     ends = {value.name for value in variant.model.graph.outputs}
@@ -66,6 +64,20 @@ def locate(work: Work) -> dict[str, Artifact]:
     ]
     end = max((measured[name]["scaled"] for name in measured if name in ends), default=0.0)
     return {"errors": work.put_json({"nodes": nodes, "end": end, "choices": choices})}
+
+
+def _look_at_choices(
+    path: str, exported: Side, variant: Side, item: Mapping[str, Array], threads: int
+) -> dict[str, Any] | None:
+    """Look at choices as an accelerator makes them, and where those hold, as the processor that has verified does."""
+    try:
+        found = look_at_choices(exported, variant, item, threads)
+        if found is None and half_type(read(path)) is not None:
+            found = look_at_choices(exported, Side.read(path, rounding=False), item, threads)
+    except ModelError as error:
+        print(f"choices were not looked at: {error.what}")  # noqa: T201
+        return None
+    return found
 
 
 def _is_quantized(value: ir.Value) -> bool:

@@ -92,7 +92,7 @@ def test_what_is_chosen_to_be_given_away_is_no_choice_inside(make):
         pytest.param({"turned": 2, "inputs": 16, "nodes": {"a": 2}, "scaled": 0.001}, [], id="no harm"),
         pytest.param(
             {"turned": 2, "inputs": 16, "nodes": {"a": 2}, "scaled": 0.5},
-            ["others on 2 of 16, where the scaled error is up to 0.5"],
+            ["2 of 16, where the scaled error is up to 0.5"],
             id="harm",
         ),
     ],
