@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from onnxbuild.rules.scan_loops.spec import ScanLoops
+from onnxbuild.steps.export.helping import HELPERS
+
 pytestmark = pytest.mark.e2e
 
 LOOPS = """
@@ -63,24 +66,31 @@ LOOPS = """
 
         def forward(self, x):
             return rwkv_linear_attention_cpu(self.decay, self.first, self.key(x), self.value(x))[0]
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mamba, self.rwkv = Mamba(), Rwkv()
+
+        def forward(self, x):
+            return *self.mamba(x), self.rwkv(x)
 """
 
 
-@pytest.mark.parametrize("kind", ["Mamba", "Rwkv"])
-def test_a_loop_over_the_sequence_becomes_a_scan_without_being_asked(bench, kind):
-    """The graph has PyTorch's numbers at every length, and one Scan instead of the loop's steps."""
+def test_loops_over_the_sequence_become_scans(bench):
+    """The graph has PyTorch's numbers at every length, and one Scan for each loop instead of its steps."""
     bench.write("net.py", LOOPS)
+    rule = {"name": "scan", "level": ScanLoops.level, "run": ScanLoops.run, "options": {}}
 
     result = bench.export(
-        f"net.py:{kind}",
+        "net.py:Both",
         {"x": {"shape": ["batch", "length", 6]}},
-        dims={
-            "batch": {"min": 1, "max": 3},
-            "length": {"min": 1, "max": 9, "trace": 5},
-        },
+        dims={"batch": {"min": 1, "max": 3}, "length": {"min": 1, "max": 9, "trace": 4}},
+        replace=[rule],
         exporter="dynamo",
     )
 
     assert result.worst() < 1e-5
-    assert [node.op_type for node in result.model.graph].count("Scan") == 1
-    assert [rule["rule"] for rule in result.notes["rules"]] == ["scan_loops"]
+    assert [node.op_type for node in result.model.graph].count("Scan") == 2
+    # Asked for here, so that the loops are not written out first; it steps in where that fails.
+    assert ScanLoops in HELPERS

@@ -202,5 +202,10 @@ def rules_for(operator: str, rules: Sequence[str]) -> list[str]:
     """Name the replacement rules that speak of an operator: ``aten::grid_sampler_2d`` and ``grid_sample``."""
     name = re.split(r"::|\.", operator)[1 if re.search(r"::|\.", operator) else 0]
     name = NOISY_PARTS.sub("", NOISY_PARTS.sub("", name))
-    near = [rule for rule in rules if rule in name or (len(name) > 3 and name in rule)]  # noqa: PLR2004
+    # Another word after it makes another operator: ``unique_consecutive`` is not ``unique``.
+    near = [
+        rule
+        for rule in rules
+        if re.search(f"{rule}(?!_)", name) or (len(name) > 3 and name in rule)  # noqa: PLR2004
+    ]
     return near or get_close_matches(name, rules, n=1, cutoff=0.8)

@@ -145,3 +145,4 @@ def test_rules_are_found_by_operators():
     assert rules_for("aten::roll", rules) == ["roll"]
     assert rules_for("aten.grid_sampler_2d", rules) == ["grid_sample"]
     assert rules_for("prims.bessel_j0", rules) == []
+    assert rules_for("aten::roll_over", rules) == []
