@@ -47,6 +47,8 @@ PROCESSOR_LAYOUT = "com.microsoft.nchwc"
 FUSED = "com.microsoft"
 """The domain of what onnxruntime fuses."""
 
+INSIDE = "inside a loop or a branch"
+
 FUSED_SHARE = 0.25
 """Share of the weights from which it is no use to quantize what is left between fused operators."""
 
@@ -164,9 +166,7 @@ def account(
         if any(f"{value.name}{suffix}" in made for suffix in KEPT_SUFFIXES):
             asked = sorted(set(users) & set(op_types))
             is_inside = any(node.graph is not before.graph for node, _ in value.uses())
-            kept_by = (
-                "inside a loop or a branch" if is_inside else "left by onnxruntime or excluded"
-            )
+            kept_by = INSIDE if is_inside else "left by onnxruntime or excluded"
             why = kept_by if asked else "not among the quantized operators"
             why = (reasons or {}).get(value.name or "", why)
             kept[value.name or ""] = f"{', '.join(sorted(users)) or 'unused'}: {why}"
@@ -176,6 +176,12 @@ def account(
         raise StageError(
             f"many weights are those of fused operators, which stay floats: {_first(sorted(left))}",
             hint="quantize first, and fuse after",
+        )
+    if not quantized and kept and all(INSIDE in why for why in kept.values()):
+        raise StageError(
+            f"no weight became integer: those of {', '.join(sorted(left))} are {INSIDE}, where onnxruntime leaves them",
+            hint="a model that loops is quantized where it multiplies matrices; leave this variant out, or fix the size"
+            " over which it loops",
         )
     if not quantized:
         raise StageError(

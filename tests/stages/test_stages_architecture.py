@@ -9,6 +9,7 @@ from onnxbuild.errors import StageError
 from onnxbuild.graph.architecture import find_kind
 from onnxbuild.graph.load import from_proto, read
 from onnxbuild.graph.prepare.spec import PreProcess
+from onnxbuild.graph.quantization import account
 from onnxbuild.stages.quantize_dynamic.spec import QuantizeDynamic
 from onnxbuild.stages.quantize_static.spec import QuantizeStatic
 from tests.stages.networks import ids, transformer
@@ -244,3 +245,14 @@ def test_loops_and_branches_are_quantized_or_listed(bench, cosine):
     assert counts == [3, 1]
     assert set(bench.notes["float_weights"].values()) == {"MatMul: inside a loop or a branch"}
     assert cosine(bench.run(small, x)[0], bench.run(model, x)[0]) > 0.999
+
+
+def test_weights_that_are_all_in_a_loop_are_told_apart():
+    """The message says that they are inside of it, not that nothing is quantized by that operator."""
+    text = CONTROL.replace("h = MatMul(x, w1)", "h = Identity(x)")
+    proto = parser.parse_model(text.replace("MatMul(h, w2)", "Identity(h)"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((64, 64), np.float32), "w3"))
+    model = from_proto(proto, "")
+
+    with pytest.raises(StageError, match="those of MatMul are inside a loop or a branch"):
+        account(model, model, ["MatMul"])

@@ -32,7 +32,9 @@ BUILT = os.path.join(FOLDER, "built.json")
 ARTIFACTS = os.path.join(FOLDER, "artifacts")
 STEP_SECONDS = 300
 VARIANTS = {"export": "fp32", "fp16": "fp16", "int8": "int8"}
-FAMILIES = ("encoders", "decoders", "translators", "audio", "sights", "pictures", "others")
+FAMILIES = (
+    "encoders", "decoders", "translators", "audio", "sights", "pictures", "painters", "recurrences", "others",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:

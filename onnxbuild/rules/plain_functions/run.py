@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from onnxbuild.core.values import build
 from onnxbuild.rules.calls import Table, replace_calls
+from onnxbuild.rules.plain_functions import linear
 from onnxbuild.rules.plain_functions.spec import PlainFunctions
 
 
@@ -155,7 +156,9 @@ def _conv2d(
     # On an example's batch of two and more, one image with groups is nothing else.
     if isinstance(padding, str) or (is_number and (groups == 1 or input.shape[0] != 1)):
         return NotImplemented
-    outputs, channels, *kernel = weight.shape
+    outputs, channels = weight.shape[:2]
+    # TorchScript traces sizes as tensors, and those of a kernel are numbers.
+    kernel = [int(width) for width in weight.shape[2:]]
     sizes = [
         (size + 2 * pad - gap * (width - 1) - 1) // step + 1
         for size, width, pad, gap, step in zip(
@@ -179,6 +182,9 @@ def _is_symbol(value: Any) -> bool:
 
 TABLE: Table = {
     torch.linspace: _linspace,
+    **dict.fromkeys((torch.inverse, torch.linalg.inv, torch.Tensor.inverse), linear.inverse),
+    torch.linalg.solve: linear.solve,
+    **dict.fromkeys((torch.slogdet, torch.linalg.slogdet, torch.Tensor.slogdet), linear.slogdet),
     torch.diff: _diff,
     torch.Tensor.diff: _diff,
     torch.take_along_dim: _take_along_dim,

@@ -13,7 +13,7 @@ class PlainFunctions(Rule):
     """Write functions that one of the exporters lacks with functions that both have.
 
     ``rms_norm``, ``channel_shuffle``, ``threshold``, ``rrelu``, ``celu``, ``instance_norm`` with running statistics, ``diff``,
-    ``take_along_dim``, ``linspace`` of as many values as a size is, and ``conv2d`` with weights for each sample, in layers
+    ``take_along_dim``, ``inverse``, ``solve`` and ``slogdet`` of up to 16 unknowns, ``linspace`` of as many values as a size is, and ``conv2d`` with weights for each sample, in layers
     and calls alike.
     """
 

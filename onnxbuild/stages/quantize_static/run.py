@@ -31,6 +31,7 @@ from onnxbuild.graph.architecture import (
 from onnxbuild.graph.finish import finish
 from onnxbuild.graph.leaving import find_left, find_scoring
 from onnxbuild.graph.load import from_proto, read, scratch_copy, store_root
+from onnxbuild.graph.places import with_places
 from onnxbuild.graph.rows import looks_up_rows, quantize_rows
 from onnxbuild.graph.select import select_names
 from onnxbuild.graph.stacks import scale_stacks
@@ -117,6 +118,8 @@ def _settle(
     tables: set[str] = set()
     if by_row:
         tables = {node.name or "" for node in model.graph if looks_up_rows(node)} - excluded
+    if not options.op_types_to_quantize:
+        excluded |= with_places(model)
     if kind == "transformer" and not options.op_types_to_quantize:
         # A product that is not rounded again costs no time: the sums are scaled in any case. A convolution would
         # be computed in floats, with weights that are made floats in each run.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from onnxbuild.steps.export.wholes import TORCH
 CACHED: Any = type(functools.lru_cache(lambda: None))
 CHECKS = ("_check_tensor_all", "_check_tensor_all_with")
 """Functions of torch's that raise where a tensor is not true everywhere."""
+
+SWITCH = "TRANSFORMERS_DISABLE_TORCH_CHECK"
+"""With this in the environment transformers leaves out checks that tie sizes to the values of inputs."""
 
 
 @contextmanager
@@ -38,6 +42,8 @@ def capturing(model: nn.Module) -> Iterator[None]:
         (math, name, _following(getattr(math, name), other)) for name, other in FUNCTIONS.items()
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in places]
+    switch = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "1"
     for owner, name, other in places:
         setattr(owner, name, other)
     try:
@@ -45,6 +51,10 @@ def capturing(model: nn.Module) -> Iterator[None]:
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
+        if switch is None:
+            del os.environ[SWITCH]
+        else:
+            os.environ[SWITCH] = switch
 
 
 def _make_pass() -> Callable[..., None]:

@@ -20,12 +20,15 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+import onnxbuild
 from onnxbuild.steps.model.adapter import Adapter
 
 CONVERSIONS = frozenset(
     {"__array__", "__bool__", "__complex__", "__float__", "__index__", "__int__", "item", "numpy", "tolist"}
 )  # fmt: skip
 """Methods of a tensor that give its values to Python."""
+
+OWN = os.path.dirname(onnxbuild.__file__) + os.sep
 
 WARNS = "Converting a tensor to"
 """How TorchScript's warning of such a conversion begins."""
@@ -47,7 +50,7 @@ def find_decisions(
         return []
     with torch.no_grad(), _Watch(values) as watch:
         adapter.run(values)
-    return [text for place, text in watch.found.items() if place in places]
+    return [text for place, text in watch.found if place in places]
 
 
 class _Watch(TorchFunctionMode):  # type: ignore[misc]
@@ -55,7 +58,8 @@ class _Watch(TorchFunctionMode):  # type: ignore[misc]
 
     def __init__(self, values: Sequence[torch.Tensor]) -> None:
         super().__init__()
-        self.found: dict[tuple[str, int], str] = {}
+        self.found: dict[tuple[tuple[str, int], str], None] = {}
+        """By where Python got to see a value, and the line of the user's that is behind it."""
         self._derived = WeakIdKeyDictionary(dict.fromkeys(values, True))
 
     def __torch_function__(
@@ -83,12 +87,15 @@ class _Watch(TorchFunctionMode):  # type: ignore[misc]
         return tensor in self._derived or (base is not None and base in self._derived)
 
     def _note(self, frame: FrameType) -> None:
+        place = frame.f_code.co_filename, frame.f_lineno
+        # A rule that answers calls of torch's functions stands in between.
+        while frame.f_code.co_filename.startswith(OWN) and frame.f_back is not None:
+            frame = frame.f_back
         file, line = frame.f_code.co_filename, frame.f_lineno
         short = file.removeprefix(os.getcwd() + os.sep)
         code = linecache.getline(file, line).strip()
-        self.found.setdefault(
-            (file, line), f"{short}:{line} in {frame.f_code.co_name}: {code}".rstrip(": ")
-        )
+        text = f"{short}:{line} in {frame.f_code.co_name}: {code}".rstrip(": ")
+        self.found[place, text] = None
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

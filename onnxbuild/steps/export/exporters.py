@@ -329,11 +329,10 @@ def _torchscript(
         if trial.way == COMPILED:
             module = torch.jit.trace(adapter.module, values, check_trace=False)
         _trace(module, values, target, options.export, path)
+        decisions = find_decisions(adapter, values, warned)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target, "a trace turned sizes into constants")
         trial.fixing = converted_sizes(warned)
-    with numbers_kept(adapter.model):
-        decisions = find_decisions(adapter, values, warned)
     if decisions and options.export.exporter == "auto":
         places = "".join(f"\n  {place}" for place in decisions)
         raise ExportError(

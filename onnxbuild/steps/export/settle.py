@@ -11,6 +11,9 @@ from onnxbuild.errors import ExportError
 from onnxbuild.graph.load import model_graphs
 from onnxbuild.steps.export.target import Port, Target
 
+CACHE = "past_key_values."
+CACHE_HINT = "if no cache is wanted, leave it out: name the other outputs, `outputs: [logits]`, or say `use_cache=False`"
+
 
 def settle(model: ir.Model, target: Target, opset: int | None) -> None:
     """Rename dimensions as declared, and check opset, names, types and dynamic axes.
@@ -113,6 +116,7 @@ def _output_dims(value: ir.Value, port: Port) -> list[int | str | None]:
                 f"axis {axis} of the output {port.name!r} varies with the inputs' sizes in PyTorch, and came "
                 f"out fixed at {size}",
                 where=f"outputs.{port.name}",
+                hint=CACHE_HINT if port.name.startswith(CACHE) else "",
             )
         symbol = None if size is None else size.value
         dims.append(symbol or f"{port.name}_dim_{axis}")

@@ -71,6 +71,22 @@ def _input_port(name: str, array: np.ndarray[Any, Any], options: ExportOptions) 
     return Port(name=name, dtype=ir.DataType.from_numpy(array.dtype), dims=dims)
 
 
+def _ranks_differ(
+    name: str, found: Sequence[tuple[int, ...]], sizes: Sequence[Mapping[str, int]]
+) -> ExportError:
+    """Say at which sizes an output has how many dimensions."""
+    first: dict[int, str] = {}
+    for shape, given in zip(found, sizes, strict=True):
+        at = ", ".join(f"{dim} {size}" for dim, size in given.items())
+        first.setdefault(len(shape), f"{'x'.join(map(str, shape)) or 'a scalar'} at {at}")
+    return ExportError(
+        f"the output {name!r} has another number of dimensions at other sizes: {'; '.join(first.values())}",
+        where="outputs",
+        hint="ONNX outputs have one rank: say which axis goes, `squeeze(1)` rather than `squeeze()`; or narrow `dims`,"
+        " `min: 2`",
+    )
+
+
 def _output_ports(
     path: str,
     shapes: Sequence[Mapping[str, Any]],
@@ -90,12 +106,7 @@ def _output_ports(
     for name, found in seen.items():
         ranks = {len(shape) for shape in found}
         if len(ranks) > 1:
-            raise ExportError(
-                f"the output {name!r} has another number of dimensions at other sizes: "
-                f"{', '.join(map(str, sorted(ranks)))}",
-                where="outputs",
-                hint="ONNX outputs have one rank; narrow `dims`, or change the model",
-            )
+            raise _ranks_differ(name, found, sizes)
         declared = _declared(name, ranks.pop(), options)
         dims = []
         for axis, column in enumerate(zip(*found, strict=True)):

@@ -57,6 +57,39 @@ def test_a_graph_that_is_not_as_asked_is_refused(graph, message):
         settle(graph, Target(inputs=(x,), outputs=(y,), shapes=()), 18)
 
 
+def test_an_output_that_loses_an_axis_is_told_with_the_sizes(bench):
+    """`squeeze()` takes the batch away where it is 1."""
+    bench.write(
+        "net.py",
+        """
+        from torch import nn
+
+        class Net(nn.Module):
+            def forward(self, x):
+                return x.sum(1, keepdim=True).squeeze()
+        """,
+    )
+
+    with pytest.raises(ExportError, match=r"2 at batch 2; a scalar at batch 1") as caught:
+        bench.export("net.py:Net", X)
+
+    assert "squeeze(1)" in str(caught.value.hint)
+
+
+def test_a_cache_of_a_fixed_size_may_be_left_out():
+    """Who did not ask for keys and values is told how to do without."""
+    graph = _graph(["s0", 4])
+    graph.graph.outputs[0].name = "past_key_values.0.key"
+    graph.graph.outputs[0].shape = ir.Shape([7, 4])
+    x = Port(name="x", dtype=ir.DataType.FLOAT, dims=("batch", 4))
+    cache = Port(name="past_key_values.0.key", dtype=ir.DataType.FLOAT, dims=(None, 4))
+
+    with pytest.raises(ExportError, match="came out fixed at 7") as caught:
+        settle(graph, Target(inputs=(x,), outputs=(cache,), shapes=()), 18)
+
+    assert "outputs: [logits]" in str(caught.value.hint)
+
+
 def test_symbols_are_renamed_everywhere():
     """The exporter's names of dimensions give way to the declared ones, in expressions too."""
     x = Port(name="x", dtype=ir.DataType.FLOAT, dims=("batch", 4))

@@ -94,6 +94,43 @@ def test_rules_that_fail_are_not_tried_again(bench, monkeypatch, capsys, fails):
     assert whole.rules.notes() == {}
 
 
+SMALL = """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Small(nn.Module):
+        def forward(self, x, kernels):
+            batch, channels, height, width = x.shape
+            image = x.reshape(1, batch * channels, height, width)
+            kernels = kernels.view(batch * 3, channels, 3, 3)
+            own = functional.conv2d(image, kernels, padding=1, groups=batch)
+            own = own.view(batch, 3, height, width) * torch.linspace(-1, height, width)
+            steps = torch.diff(own, dim=2, prepend=own[:, :, :1])
+            best = steps.take_along_dim(steps.argsort(-1)[..., :2], dim=-1)
+            squares = own @ own.transpose(2, 3)
+            small = squares[:, :, :3, :3] + 9 * torch.eye(3)
+            return best, torch.linalg.solve(small, best[:, :, :3]), torch.linalg.slogdet(small)[1]
+"""
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_functions_that_exporters_lack_are_written_with_others(bench, exporter):
+    """Weights for each sample, as many values as a size, differences, choices and small systems hold at every size."""
+    bench.write("net.py", SMALL)
+
+    result = bench.export(
+        "net.py:Small",
+        X | {"kernels": {"shape": ["batch", 3, 2, 3, 3]}},
+        dims=SIZES,
+        exporter=exporter,
+    )
+
+    assert result.worst() < 1e-3
+    (rule,) = [rule for rule in result.notes["rules"] if rule["rule"] == "plain_functions"]
+    assert rule["count"] == 5
+
+
 def test_a_failure_that_no_rule_is_for_stays_what_it_was(bench):
     """Where nothing is found to help with, nothing is tried again and the first message is told."""
     bench.write(

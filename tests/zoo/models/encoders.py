@@ -73,6 +73,28 @@ def fnet() -> nn.Module:
     return seeded(lambda: hf.FNetModel(hf.FNetConfig(**sizes)))
 
 
+def convbert() -> nn.Module:
+    return seeded(lambda: hf.ConvBertModel(hf.ConvBertConfig(**SMALL, embedding_size=64)))
+
+
+def xlnet() -> nn.Module:
+    return seeded(XLNet)
+
+
+class XLNet(nn.Module):
+    """Attention with relative positions, both ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = hf.XLNetConfig(
+            vocab_size=200, d_model=64, n_layer=2, n_head=4, d_inner=128, initializer_range=WIDE
+        )
+        self.model = hf.XLNetModel(config)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+
 def xlm_roberta_torch() -> nn.Module:
     """Give the encoder that PyTorch itself has, with a padding mask."""
     return seeded(_TorchEncoder)
