@@ -316,20 +316,16 @@ def _torchscript(
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
     model = adapter.model
-    with (
-        heard() as warned,
-        numbers_kept(model),
-        capturing(model),
-        unfilled(model),
-        called_plainly(),
-    ):
+    with heard() as warned, capturing(model), unfilled(model), called_plainly():
         # A compiled module cannot be called inside of an exporter's trace; a trace of its own takes it in.
         is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
         module = adapter.model if is_compiled else adapter.module
-        if trial.way == COMPILED:
-            module = torch.jit.trace(adapter.module, values, check_trace=False)
-        _trace(module, values, target, options.export, path)
-        decisions = find_decisions(adapter, values, warned)
+        with numbers_kept(model):
+            if trial.way == COMPILED:
+                module = torch.jit.trace(adapter.module, values, check_trace=False)
+            _trace(module, values, target, options.export, path)
+        with numbers_kept(model):
+            decisions = find_decisions(adapter, values, warned)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target, "a trace turned sizes into constants")
         trial.fixing = converted_sizes(warned)
