@@ -38,6 +38,8 @@ from onnxbuild.stores.local import LocalStore
 SAVED = struct.Struct("q")
 MOST = 4096
 """Points that one build may pass."""
+THEIRS, FLUSH = 1, 2
+"""What is noted of a point: it is in a worker; a file is flushed there."""
 
 
 class Points:
@@ -55,17 +57,22 @@ class Points:
         return int(SAVED.unpack(self._count[: SAVED.size])[0])
 
     def list_passed(self, mode: str) -> list[int]:
-        """Give the numbers of the points at which something is to be tried: for a worker, its own."""
+        """Give the numbers of the points at which something is to be tried: for a worker, its own; torn, flushes.
+
+        The disk is full from a point on, so of two that follow each other one tells.
+        """
+        wanted = {"worker": THEIRS, "torn": FLUSH}.get(mode)
         return [
             number
-            for number in range(self.passed)
-            if mode != "worker" or self._count[SAVED.size + number]
+            for number in range(0, self.passed, 2 if mode == "full" else 1)
+            if wanted is None or self._count[SAVED.size + number] & wanted
         ]
 
     def __call__(self, what: str, path: str) -> None:
         here = self.passed
         self._count[: SAVED.size] = SAVED.pack(here + 1)
-        self._count[SAVED.size + here] = os.getpid() != self.build
+        is_theirs = THEIRS if os.getpid() != self.build else 0
+        self._count[SAVED.size + here] = is_theirs | (FLUSH if what == "flush" else 0)
         if self._mode == "full" and here >= self._number and what != "remove":
             if what == "commit":
                 raise sqlite3.OperationalError("database or disk is full")

@@ -120,7 +120,7 @@ def test_every_damage_is_found_before_it_is_used(built_net, remainder):
 @pytest.mark.parametrize("project", ["empty", "stale"])
 def test_real_builds_may_be_killed_at_any_moment(project, request):
     """With a server and workers: none of them is left, and the next run goes on where it was."""
-    told = drive("kill_driver.py", request.getfixturevalue(project), 3, 1)
+    told = drive("kill_driver.py", request.getfixturevalue(project), 2, 1)
 
     assert told["problems"] == []
     assert told["killed"] > 0
