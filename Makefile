@@ -28,7 +28,7 @@ demo: .venv/demo.stamp
 	@$(BIN)/onnxbuild run recipes/digits.yaml
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses $(PYTEST_JOBS)
+	@$(BIN)/python -m pytest --numprocesses $(PYTEST_JOBS) --dist worksteal
 
 lint: .venv/test.stamp
 	@$(BIN)/ruff check --quiet .

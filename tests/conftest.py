@@ -10,6 +10,11 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that no worker is left with it when the others are done."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/zoo"))
+
+
 @pytest.fixture(autouse=True)
 def forget_modules(request):
     """Let the next test import files of its own under the same names.

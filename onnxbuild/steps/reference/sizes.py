@@ -70,7 +70,7 @@ def explain_first(
         return error
     calls = _Calls(call)
     try:
-        for axis in _dynamic(failed, names):
+        for axis in _axes(failed, names):
             works = calls.along(failed, axis)
             size = next((size for size in COMMON if size != axis.failed and works(size)), None)
             if size is not None:
@@ -116,15 +116,21 @@ def _are_free(names: Mapping[str, tuple[int | str, ...]]) -> bool:
     )
 
 
-def _dynamic(failed: Arrays, names: Mapping[str, tuple[int | str, ...]]) -> list[_Axis]:
-    """Give the declared dimensions, at the sizes at which a call failed."""
-    places: dict[str, list[tuple[str, int]]] = {}
-    for name in failed:
-        for axis, dim in enumerate(names.get(name, ())):
-            if isinstance(dim, str):
-                places.setdefault(dim, []).append((name, axis))
+def _axes(failed: Arrays, names: Mapping[str, tuple[int | str, ...]]) -> list[_Axis]:
+    """Give the dimensions at the sizes at which a call failed; without a name, axes of one size are one."""
+    places: dict[int | str, list[tuple[str, int]]] = {}
+    for name, array in failed.items():
+        said = names.get(name, ())
+        for axis, size in enumerate(array.shape):
+            dim = said[axis] if axis < len(said) else size
+            places.setdefault(dim if isinstance(dim, str) else size, []).append((name, axis))
     return [
-        _Axis(dim, 0, failed[found[0][0]].shape[found[0][1]], tuple(found))
+        _Axis(
+            dim if isinstance(dim, str) else f"axis {found[0][1]} of {found[0][0]!r}",
+            0,
+            failed[found[0][0]].shape[found[0][1]],
+            tuple(found),
+        )
         for dim, found in places.items()
     ]
 

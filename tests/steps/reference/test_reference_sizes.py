@@ -49,10 +49,12 @@ def test_where_the_first_size_fails_one_that_works_is_looked_for():
 
     alone = explain_first(ModelError("it fails"), model(lambda n: n == 48), failed, names)
     steps = explain_first(ModelError("it fails"), model(lambda n: n % 8 == 0), failed, names)
+    unnamed = explain_first(ModelError("it fails"), model(lambda n: n == 48), failed, {"x": (2, 3)})
     never = explain_first(ModelError("it fails"), model(lambda _: False), failed, names)
 
     assert "it takes 48 alone as seq" in alone.what
     assert "{seq: {multiple_of: 8}}" in steps.hint
+    assert "it takes 48 alone as axis 1 of 'x'" in unnamed.what
     assert never.what == "it fails"
 
 
