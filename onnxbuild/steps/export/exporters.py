@@ -222,9 +222,12 @@ def _keep_sizes(
     target: Target,
 ) -> torch.export.ExportedProgram:
     """Capture again where ``int(size)`` may have fixed sizes, this time without that; give the better program."""
-    tied, met = _ties(program, target), tuple(places.lines)
+    met = tuple(places.lines)
+    if not met:
+        return program
+    tied = _ties(program, target)
     for _ in range(MOST_CAPTURES):
-        if not met or not tied:
+        if not tied:
             break
         try:
             again = capture()
