@@ -45,7 +45,6 @@ from onnxbuild.steps.export.ways import (
 )
 from onnxbuild.steps.export.wholes import Places, kept, noticed
 from onnxbuild.steps.model.adapter import Adapter
-from onnxbuild.steps.model.settled import numbers_kept
 from onnxbuild.steps.model.user import log_traceback, say
 
 # It says of each of torchvision's operators that torchvision is not installed, at every export.
@@ -160,7 +159,7 @@ def _dynamo(
     def capture(*, named: bool = False) -> torch.export.ExportedProgram:
         model = adapter.model
         with ExitStack() as stack:
-            for context in (kept(places), noticed(places), unfilled(model), numbers_kept(model)):
+            for context in (kept(places), noticed(places), unfilled(model)):
                 stack.enter_context(context)
             if not strict:
                 # Strict mode knows functions by their identity, follows some by itself, and looks into all
@@ -319,15 +318,15 @@ def _torchscript(
 ) -> ir.Model:
     path = os.path.join(work.folder, "torchscript.onnx")
     model = adapter.model
-    with heard() as warned, capturing(model), unfilled(model), called_plainly():
+    with heard() as warned, capturing(model), called_plainly():
         # A compiled module cannot be called inside of an exporter's trace; a trace of its own takes it in.
         is_compiled = isinstance(adapter.model, torch.jit.ScriptModule)
         module = adapter.model if is_compiled else adapter.module
-        with numbers_kept(model):
+        with unfilled(model):
             if trial.way == COMPILED:
                 module = torch.jit.trace(adapter.module, values, check_trace=False)
             _trace(module, values, target, options.export, path)
-        with numbers_kept(model):
+        with unfilled(model):
             decisions = find_decisions(adapter, values, warned)
     if any(str(warning.message).startswith(WARNS) for warning in warned):
         trial.doubts += between(target, "a trace turned sizes into constants")
