@@ -62,15 +62,7 @@ def quantize(work: Work) -> dict[str, Artifact]:
         {*QLinearOpsRegistry, *QDQRegistry} if options.quant_format == "QDQ" else QLinearOpsRegistry
     )
     quantization.check_operators(options.op_types_to_quantize, known)
-    options = replace(
-        options,
-        nodes_to_quantize=tuple(
-            select_names(before, options.nodes_to_quantize, option="nodes_to_quantize")
-        ),
-        nodes_to_exclude=tuple(
-            select_names(before, options.nodes_to_exclude, option="nodes_to_exclude")
-        ),
-    )
+    options = _select(options, before)
     kind = find_kind(before)
     op_types = chosen(options.op_types_to_quantize, static_operators(kind, known), known)
     # What the library would give one scale, and what has no weights, is none of its work.
@@ -107,6 +99,15 @@ def quantize(work: Work) -> dict[str, Artifact]:
     work.notes.update(quantization.account(before, after, op_types, reasons))
     hint = "leave out the operator that it names: `op_types_to_quantize`, `nodes_to_exclude`"
     return {"model": finish(work, before, after, library=LIBRARY, hint=hint)}
+
+
+def _select(options: QuantizeOptions, model: ir.Model) -> QuantizeOptions:
+    """Name the nodes that are chosen by globs and modules."""
+    wanted, excluded = (
+        tuple(select_names(model, getattr(options, option), option=option))
+        for option in ("nodes_to_quantize", "nodes_to_exclude")
+    )
+    return replace(options, nodes_to_quantize=wanted, nodes_to_exclude=excluded)
 
 
 def _settle(
